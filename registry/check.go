@@ -1,0 +1,101 @@
+package registry
+
+import (
+	"reflect"
+	"sync/atomic"
+	"time"
+)
+
+// ServiceMaintenancePrefix, followed by an instance's ID, is the ID of the
+// critical check that stands for the instance's maintenance mode.
+const ServiceMaintenancePrefix = "_service_maintenance:"
+
+// Check is one opinion on the health of an instance or of a node: a probe that
+// rollcall runs, a heartbeat that it waits for, or a status that somebody sets.
+// A Check in a View is never modified.
+type Check struct {
+	Node        string
+	ID          string // unique on its node
+	Name        string
+	Notes       string
+	InstanceID  string // the instance it is about; empty: the node itself
+	Service     string // that instance's service
+	Type        string // as Definition.Kind, or "maintenance"
+	Status      Status
+	Output      string
+	Since       time.Time // when Status last changed, by the wall clock
+	Definition  Definition
+	Lease       *Lease `json:"-"` // never nil in a View
+	CreateIndex uint64
+	ModifyIndex uint64
+}
+
+// Definition says how a check gets its status. At most one of HTTP, TCP, UDP,
+// GRPC, DNS and TTL is set; without any, the status is what was set last. The
+// fields are those of Consul's check definitions, DNS apart.
+type Definition struct {
+	HTTP             string // URL
+	Method           string // of the HTTP request; empty: GET
+	Header           map[string][]string
+	Body             string
+	TCP              string // host:port
+	UDP              string // host:port
+	GRPC             string // host:port, or host:port/service of the standard health service
+	GRPCUseTLS       bool
+	DNS              string // dns://host:port/name?type=A, after RFC 4501
+	TLSServerName    string
+	TLSSkipVerify    bool
+	DisableRedirects bool
+
+	TTL      time.Duration // critical when no heartbeat came for so long
+	Interval time.Duration // from one probe to the next
+	Timeout  time.Duration // of one probe; zero: 10 s, or Interval if that is shorter
+
+	SuccessBeforePassing           int           // successes in a row before the check passes
+	FailuresBeforeWarning          int           // failures in a row before it warns
+	FailuresBeforeCritical         int           // failures in a row before it is critical
+	DeregisterCriticalServiceAfter time.Duration // the instance goes when critical for so long; zero: never
+}
+
+// Kind names the way the check gets its status: "http", "tcp", "udp", "grpc",
+// "dns", "ttl", or nothing.
+func (d *Definition) Kind() string {
+	switch {
+	case d.HTTP != "":
+		return "http"
+	case d.TCP != "":
+		return "tcp"
+	case d.UDP != "":
+		return "udp"
+	case d.GRPC != "":
+		return "grpc"
+	case d.DNS != "":
+		return "dns"
+	case d.TTL > 0:
+		return "ttl"
+	}
+	return ""
+}
+
+// Equal tells whether two definitions are the same.
+func (d Definition) Equal(o Definition) bool { return reflect.DeepEqual(d, o) }
+
+// Lease is the identity of one registration of a check: as long as a View shows
+// a check with the same Lease, it is the same check. It also keeps the time of
+// the last heartbeat, outside of the immutable Check, so that a heartbeat that
+// says nothing new costs no new View and no write to disk.
+type Lease struct{ renewed atomic.Pointer[time.Time] }
+
+// NewLease returns a Lease that counts from now.
+func NewLease(now time.Time) *Lease {
+	l := new(Lease)
+	l.Renew(now)
+	return l
+}
+
+// Renew notes a heartbeat. The time keeps its monotonic reading, so that steps
+// of the wall clock neither shorten nor extend a lease.
+func (l *Lease) Renew(now time.Time) { l.renewed.Store(&now) }
+
+// Renewed returns the time of the last heartbeat, or of the registration.
+func (l *Lease) Renewed() time.Time { return *l.renewed.Load() }

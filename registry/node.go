@@ -1,0 +1,29 @@
+package registry
+
+// Node is a machine that instances run on. A Node in a View is never modified.
+type Node struct {
+	Name            string // dot-separated labels; unique in any case
+	ID              string // a UUID, or empty
+	Address         string // an IP address or a host name
+	TaggedAddresses map[string]string
+	Meta            map[string]string
+	Checks          []*Check // the node's own checks, by ID; they count for all that runs on it
+	CreateIndex     uint64
+	ModifyIndex     uint64
+}
+
+// Status returns the worst of the node's own checks, or Passing without any.
+func (n *Node) Status() Status {
+	if n == nil {
+		return Passing
+	}
+	return worstOf(n.Checks)
+}
+
+func worstOf(checks []*Check) Status {
+	worst := Passing
+	for _, c := range checks {
+		worst = Worst(worst, c.Status)
+	}
+	return worst
+}
