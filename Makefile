@@ -1,0 +1,43 @@
+# What can be done in this repository; `make help` prints it. Nothing here needs
+# more than Go and git, and `make lint` fetches its own tools as Go modules.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+TOOL    := go tool -modfile=.ci/tools/go.mod
+CGO     := $(shell go env CGO_ENABLED)
+RACE    := $(if $(filter 1,$(CGO)),-race)
+
+.DEFAULT_GOAL := build
+.PHONY: help build run test lint bench cover vulncheck clean
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  make %-10s %s\n' "$$target" "$$text"; done
+
+build: ## build bin/rollcall, one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/rollcall ./cmd/rollcall
+
+run: build ## build, and serve on the embedded registry
+	bin/rollcall serve
+
+test: build ## run every test, with the race detector
+	@test -n '$(RACE)' || echo 'make test: there is no C compiler, which the race detector needs: testing WITHOUT it' >&2
+	go test $(RACE) ./...
+
+lint: ## gofmt, go vet and staticcheck
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted >&2; exit 1; }
+	go vet ./...
+	$(TOOL) staticcheck ./...
+
+bench: ## run the Go benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+cover: ## print each package's test coverage, and leave the profile in bin/cover.out
+	@mkdir -p bin
+	go test -coverprofile bin/cover.out ./...
+	@go tool cover -func bin/cover.out | tail -1
+
+vulncheck: ## look for known vulnerabilities; needs the network
+	$(TOOL) govulncheck ./...
+
+clean: ## remove what was built
+	rm -rf bin
