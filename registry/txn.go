@@ -43,6 +43,9 @@ func (t *Txn) SetIndex(index uint64) { t.view.index = max(index, t.view.index) }
 // two changes, and is not to be kept.
 func (t *Txn) View() *View { return t.view }
 
+// Len returns how many changes the Txn has made.
+func (t *Txn) Len() int { return len(t.events) }
+
 // PutNode adds a node, or replaces the one of its name. The node and its checks
 // must not be modified afterwards.
 func (t *Txn) PutNode(n *Node) {

@@ -1,0 +1,180 @@
+// Package embedded is a registry in this process: the View in memory, and each
+// record of it on disk, in one bbolt file.
+//
+// One goroutine writes. It takes all the operations that wait, applies them to
+// one registry.Txn, writes what they changed in one transaction of bbolt, which
+// is synced to disk, publishes the View, and answers them: many clients share
+// one sync, and whoever was answered finds the own change on disk, in the View
+// and in the next DNS packet. An operation that fails changes nothing and harms
+// none of those beside it.
+//
+// The package knows nothing of DNS or HTTP, and runs no check: expired
+// heartbeats and probe results come to it from outside, as status updates.
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+// Config says how to open a Registry. Its zero value is a registry in memory.
+type Config struct {
+	Dir        string                // where the records are kept; empty: in memory alone
+	Node       registry.Node         // the own node; without a name: the host's, at 127.0.0.1
+	Datacenter string                // empty: dc1
+	Logger     *slog.Logger          // nil: silent
+	Metrics    prometheus.Registerer // nil: not measured
+}
+
+// Registry is a registry.Registry in this process. Its methods may be called
+// from any goroutine.
+type Registry struct {
+	*registry.Feed
+	node    string
+	logger  *slog.Logger
+	metrics *metrics
+	store   *store // nil: in memory alone
+
+	ops     chan *op
+	closing chan struct{}
+	closed  sync.Once
+	done    chan struct{} // closed when the writer has ended
+}
+
+// Open opens the registry in a directory, and makes it where there is none. A
+// damaged file is moved aside and the newest backup takes its place, which is
+// logged as an error. The caller closes the Registry.
+func Open(ctx context.Context, config Config) (*Registry, error) {
+	r := &Registry{
+		node:    config.Node.Name,
+		logger:  config.Logger,
+		metrics: newMetrics(config.Metrics),
+		ops:     make(chan *op, maxGroup),
+		closing: make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	if r.logger == nil {
+		r.logger = slog.New(slog.DiscardHandler)
+	}
+	if config.Datacenter == "" {
+		config.Datacenter = "dc1"
+	}
+	view := registry.NewView(config.Datacenter)
+	index := firstIndex(0)
+	if config.Dir != "" {
+		var err error
+		if r.store, err = openStore(ctx, config.Dir, r.logger, r.metrics); err != nil {
+			return nil, fmt.Errorf("open registry %s: %w", config.Dir, err)
+		}
+		if view, index, err = r.store.load(view); err != nil {
+			return nil, errors.Join(fmt.Errorf("open registry %s: %w", config.Dir, err), r.store.close())
+		}
+	}
+	r.Feed = registry.NewFeed(view.Txn(index).Commit().View)
+	go r.write()
+	if err := r.registerOwnNode(ctx, config.Node); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// registerOwnNode makes sure that the own node is there and is as configured.
+func (r *Registry) registerOwnNode(ctx context.Context, node registry.Node) error {
+	if node.Name == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("name the registry's own node: %w", err)
+		}
+		node.Name = name
+	}
+	r.node = node.Name
+	if node.Address == "" {
+		node.Address = "127.0.0.1"
+	}
+	err := r.Register(ctx, registry.Registration{Node: node})
+	switch registry.CodeOf(err) {
+	case registry.Full, registry.Unavailable:
+		r.logger.Error("the own node could not be stored", "node", node.Name, "err", err)
+		return nil
+	}
+	return err
+}
+
+// Node returns the name of the registry's own node.
+func (r *Registry) Node() string { return r.node }
+
+// Register implements registry.Registry. It returns when the registration is
+// on disk and in the View.
+func (r *Registry) Register(ctx context.Context, registration registry.Registration) error {
+	if err := registration.Validate(); err != nil {
+		r.metrics.done(opRegister, err)
+		return err
+	}
+	return r.do(ctx, &op{kind: opRegister, registration: registration})
+}
+
+// Deregister implements registry.Registry.
+func (r *Registry) Deregister(ctx context.Context, d registry.Deregistration) error {
+	return r.do(ctx, &op{kind: opDeregister, deregistration: d})
+}
+
+// SetStatus implements registry.Registry. A heartbeat that says nothing new
+// renews its Lease and costs no write to disk.
+func (r *Registry) SetStatus(ctx context.Context, u registry.StatusUpdate) error {
+	return r.do(ctx, &op{kind: opStatus, update: u})
+}
+
+// Discover implements registry.Registry. The View is the truth here, fresh or not.
+func (r *Registry) Discover(_ context.Context, q registry.Query) ([]registry.Endpoint, error) {
+	return r.View().Discover(q)
+}
+
+// Close writes what waits, makes a backup, and gives the directory back. The
+// View can be read for ever.
+func (r *Registry) Close() error {
+	r.closed.Do(func() { close(r.closing) })
+	<-r.done
+	if r.store == nil {
+		return nil
+	}
+	return r.store.close()
+}
+
+// do hands an operation to the writer and waits for its outcome. An operation
+// that the writer has taken is carried out even when ctx ends first.
+func (r *Registry) do(ctx context.Context, o *op) error {
+	if o.node() == "" {
+		o.setNode(r.node)
+	}
+	o.now = time.Now()
+	o.outcome = make(chan error, 1)
+	select {
+	case r.ops <- o:
+	case <-r.closing:
+		return registry.Errorf(registry.Unavailable, "the registry is closed")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-o.outcome:
+		return err
+	case <-r.done:
+		select {
+		case err := <-o.outcome:
+			return err
+		default:
+			return registry.Errorf(registry.Unavailable, "the registry is closed")
+		}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

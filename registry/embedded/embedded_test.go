@@ -1,0 +1,431 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"go.uber.org/goleak"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("ROLLCALL_TEST_REGISTER_IN"); dir != "" {
+		registerForEver(dir)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// open opens a registry that the test closes, if it did not do so itself.
+func open(t testing.TB, dir string) *Registry {
+	t.Helper()
+	r, err := Open(context.Background(), Config{Dir: dir, Node: registry.Node{Name: "n1", Address: "10.0.0.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+func closed(t testing.TB, r *Registry) {
+	t.Helper()
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// web is a registration of an instance with a heartbeat.
+func web(id string) registry.Registration {
+	return registry.Registration{
+		Instance: &registry.Instance{Service: "web", ID: id, Port: 80},
+		Checks:   []registry.Check{{Definition: registry.Definition{TTL: time.Minute}, Status: registry.Passing}},
+	}
+}
+
+func enrol(t testing.TB, r *Registry, registration registry.Registration) {
+	t.Helper()
+	if err := r.Register(t.Context(), registration); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatWasAnsweredSurvivesARestart(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	enrol(t, r, web("a"))
+	enrol(t, r, web("b"))
+	if err := r.SetStatus(t.Context(), registry.StatusUpdate{CheckID: "service:a", Status: registry.Critical, Output: "broken"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Deregister(t.Context(), registry.Deregistration{InstanceID: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	index, since := r.View().Index(), r.View().Check("n1", "service:a").Since
+	closed(t, r)
+
+	r = open(t, dir)
+	c := r.View().Check("n1", "service:a")
+	if c == nil || c.Status != registry.Critical || c.Output != "broken" || !c.Since.Equal(since) {
+		t.Errorf("the check came back as %+v", c)
+	}
+	if r.View().Instance("n1", "b") != nil {
+		t.Error("an instance that was deregistered is back")
+	}
+	if got := r.View().Index(); got < index {
+		t.Errorf("the index went back from %d to %d", index, got)
+	}
+}
+
+func TestLeasesCountFromTheStart(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	enrol(t, r, web("a"))
+	closed(t, r)
+	before := time.Now()
+	r = open(t, dir)
+	if got := r.View().Check("n1", "service:a").Lease.Renewed(); got.Before(before) {
+		t.Errorf("the lease counts from %v, before the start at %v", got, before)
+	}
+}
+
+func TestRegistrationThatSaysNothingNewMovesNothing(t *testing.T) {
+	r := open(t, "")
+	enrol(t, r, web("a"))
+	before := r.View()
+	enrol(t, r, web("a"))
+	if r.View() != before {
+		t.Error("there is a new View")
+	}
+}
+
+func TestHeartbeatRenewsAndWritesNothing(t *testing.T) {
+	r := open(t, t.TempDir())
+	enrol(t, r, web("a"))
+	c, view, written := r.View().Check("n1", "service:a"), r.View(), r.store.summary
+	renewed := c.Lease.Renewed()
+	if err := r.SetStatus(t.Context(), registry.StatusUpdate{CheckID: "service:a", Status: registry.Passing}); err != nil {
+		t.Fatal(err)
+	}
+	if !c.Lease.Renewed().After(renewed) {
+		t.Error("the lease was not renewed")
+	}
+	if r.View() != view || r.store.summary != written {
+		t.Error("something was written")
+	}
+}
+
+func TestReregistrationKeepsTheState(t *testing.T) {
+	r := open(t, "")
+	again := web("a")
+	again.Checks[0].Status = 0
+	enrol(t, r, web("a"))
+	lease := r.View().Check("n1", "service:a").Lease
+	again.Instance.Port = 81
+	enrol(t, r, again)
+	c := r.View().Check("n1", "service:a")
+	if c.Status != registry.Passing || c.Lease != lease {
+		t.Errorf("the check is %+v", c)
+	}
+	again.Checks[0].Definition.TTL = time.Hour
+	enrol(t, r, again)
+	if r.View().Check("n1", "service:a").Lease == lease {
+		t.Error("a check of another definition kept its lease")
+	}
+}
+
+func TestChecksThatAreNotNamedStayUnlessReplaced(t *testing.T) {
+	r := open(t, "")
+	enrol(t, r, web("a"))
+	enrol(t, r, registry.Registration{Checks: []registry.Check{{ID: "more", InstanceID: "a", Definition: registry.Definition{TTL: time.Minute}}}})
+	enrol(t, r, web("a"))
+	if got := len(r.View().Instance("n1", "a").Checks); got != 2 {
+		t.Errorf("%d checks, want both", got)
+	}
+	only := web("a")
+	only.ReplaceChecks = true
+	enrol(t, r, only)
+	if got := len(r.View().Instance("n1", "a").Checks); got != 1 {
+		t.Errorf("%d checks, want only the named one", got)
+	}
+}
+
+func TestCheckIDsAreConsuls(t *testing.T) {
+	r := open(t, "")
+	two := web("a")
+	two.Checks = append(two.Checks, two.Checks[0])
+	enrol(t, r, two)
+	for _, id := range []string{"service:a:1", "service:a:2"} {
+		if r.View().Check("n1", id) == nil {
+			t.Errorf("there is no check %s", id)
+		}
+	}
+}
+
+func TestErrorsHaveTheirCodes(t *testing.T) {
+	r := open(t, "")
+	enrol(t, r, web("a"))
+	c := r.View().Check("n1", "service:a")
+	for _, row := range []struct {
+		name string
+		want registry.Code
+		do   func() error
+	}{
+		{"a check that is not there", registry.NotFound, func() error {
+			return r.SetStatus(t.Context(), registry.StatusUpdate{CheckID: "x", Status: registry.Passing})
+		}},
+		{"an instance that is not there", registry.NotFound, func() error {
+			return r.Deregister(t.Context(), registry.Deregistration{InstanceID: "x"})
+		}},
+		{"a check of an instance that is not there", registry.NotFound, func() error {
+			return r.Register(t.Context(), registry.Registration{Checks: []registry.Check{{ID: "c", InstanceID: "x"}}})
+		}},
+		{"the own node", registry.Invalid, func() error { return r.Deregister(t.Context(), registry.Deregistration{Node: "N1"}) }},
+		{"a new node without an address", registry.Invalid, func() error {
+			return r.Register(t.Context(), registry.Registration{Node: registry.Node{Name: "n2"}})
+		}},
+		{"the result of a check that was replaced", registry.Conflict, func() error {
+			return r.SetStatus(t.Context(), registry.StatusUpdate{CheckID: c.ID, Status: registry.Critical, Lease: registry.NewLease(time.Now())})
+		}},
+		{"an expiry that a heartbeat forestalled", registry.Conflict, func() error {
+			return r.SetStatus(t.Context(), registry.StatusUpdate{CheckID: c.ID, Status: registry.Critical, Lease: c.Lease, ExpiredBy: c.Lease.Renewed().Add(-1)})
+		}},
+		{"a reaping that came too late", registry.Conflict, func() error {
+			return r.Deregister(t.Context(), registry.Deregistration{InstanceID: "a", CheckID: c.ID, CriticalSince: time.Unix(1, 0)})
+		}},
+	} {
+		before := r.View()
+		if err := row.do(); err == nil || registry.CodeOf(err) != row.want {
+			t.Errorf("%s: code %d, want %d: %v", row.name, registry.CodeOf(err), row.want, err)
+		}
+		if r.View() != before {
+			t.Errorf("%s: something changed", row.name)
+		}
+	}
+}
+
+func TestManyClientsShareASync(t *testing.T) {
+	r := open(t, t.TempDir())
+	commits := 0
+	commit := r.store.commit
+	r.store.commit = func(tx *bbolt.Tx) error { commits++; return commit(tx) }
+	var clients sync.WaitGroup
+	for n := range 64 {
+		clients.Go(func() {
+			for k := range 8 {
+				enrol(t, r, web(fmt.Sprintf("w%d-%d", n, k)))
+			}
+		})
+	}
+	clients.Wait()
+	if commits >= 64*8/2 {
+		t.Errorf("%d registrations took %d syncs", 64*8, commits)
+	}
+}
+
+func TestSameIDTwiceAtOnceLeavesOneWhole(t *testing.T) {
+	r := open(t, "")
+	for range 200 {
+		var both sync.WaitGroup
+		for _, side := range []string{"left", "right"} {
+			both.Go(func() {
+				w := web("a")
+				w.ReplaceChecks = true
+				w.Instance.Meta, w.Checks[0].Notes = map[string]string{"side": side}, side
+				enrol(t, r, w)
+			})
+		}
+		both.Wait()
+		i := r.View().Instance("n1", "a")
+		if len(i.Checks) != 1 || i.Checks[0].Notes != i.Meta["side"] {
+			t.Fatalf("half of one: meta %v, checks %+v", i.Meta, i.Checks[0])
+		}
+	}
+}
+
+func TestDeregistrationAndLateHeartbeatLeaveNothing(t *testing.T) {
+	r := open(t, "")
+	for range 200 {
+		enrol(t, r, web("a"))
+		var both sync.WaitGroup
+		both.Go(func() {
+			if err := r.Deregister(t.Context(), registry.Deregistration{InstanceID: "a"}); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Go(func() {
+			err := r.SetStatus(t.Context(), registry.StatusUpdate{CheckID: "service:a", Status: registry.Warning})
+			if err != nil && registry.CodeOf(err) != registry.NotFound {
+				t.Error(err)
+			}
+		})
+		both.Wait()
+		if v := r.View(); v.Instance("n1", "a") != nil || v.Check("n1", "service:a") != nil || v.Service("web") != nil {
+			t.Fatal("something is left")
+		}
+	}
+}
+
+func TestIndexRisesEvenWhenTheFileIsDamaged(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	enrol(t, r, web("a"))
+	for _, damage := range []bool{false, true} {
+		last := r.View().Index()
+		closed(t, r)
+		if damage {
+			corrupt(t, filepath.Join(dir, fileName))
+		}
+		r = open(t, dir)
+		if got := r.View().Index(); got < last || damage && got < last+1<<20 {
+			t.Errorf("damaged: %v: the index is %d, and was %d", damage, got, last)
+		}
+		if r.View().Instance("n1", "a") == nil {
+			t.Errorf("damaged: %v: the instance is lost", damage)
+		}
+	}
+}
+
+// corrupt destroys both of bbolt's meta pages.
+func corrupt(t testing.TB, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(make([]byte, 2*4096), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLockedFileIsSaidSo(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir)
+	_, err := Open(t.Context(), Config{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "locked by another process") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestDirectoryThatCannotBeMade(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), Config{Dir: filepath.Join(file, "dir")}); !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestFullDiskRefusesWritesAndRecovers(t *testing.T) {
+	r := open(t, t.TempDir())
+	enrol(t, r, web("a"))
+	before, commit := r.View(), r.store.commit
+	r.store.commit = func(tx *bbolt.Tx) error { return errors.Join(syscall.ENOSPC, tx.Rollback()) }
+	if err := r.Register(t.Context(), web("b")); registry.CodeOf(err) != registry.Full {
+		t.Errorf("the error is %v", err)
+	}
+	if r.View() != before {
+		t.Error("the View changed")
+	}
+	r.store.commit = commit
+	enrol(t, r, web("b"))
+}
+
+func TestFailedSyncEndsAllWrites(t *testing.T) {
+	r := open(t, t.TempDir())
+	commit := r.store.commit
+	r.store.commit = func(tx *bbolt.Tx) error { return errors.Join(syscall.EIO, tx.Rollback()) }
+	for range 2 {
+		if err := r.Register(t.Context(), web("a")); registry.CodeOf(err) != registry.Unavailable {
+			t.Errorf("the error is %v", err)
+		}
+		r.store.commit = commit
+	}
+}
+
+// TestSmallDisk fills a real file system, where it may mount one.
+func TestSmallDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
+		t.Skipf("no file system to fill: mount: %v", err)
+	}
+	defer syscall.Unmount(dir, syscall.MNT_DETACH)
+	r := open(t, dir)
+	big := func(n int) registry.Registration {
+		w := web(fmt.Sprintf("w%d", n))
+		w.Instance.Meta = map[string]string{"k": strings.Repeat("v", 4000)}
+		return w
+	}
+	n, err := 0, error(nil)
+	for ; err == nil; n++ {
+		err = r.Register(t.Context(), big(n))
+	}
+	if registry.CodeOf(err) != registry.Full {
+		t.Fatalf("after %d registrations: %v", n, err)
+	}
+	if got := r.View().InstancesLen(); got != n-1 {
+		t.Errorf("%d instances, want the %d that were answered", got, n-1)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=4m"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Deregister(t.Context(), registry.Deregistration{InstanceID: "w0"}); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+	closed(t, r)
+	r = open(t, dir)
+	if got := r.View().InstancesLen(); got != n-2 {
+		t.Errorf("%d instances after a restart, want %d", got, n-2)
+	}
+	closed(t, r)
+}
+
+func BenchmarkRegister(b *testing.B) {
+	for _, clients := range []int{1, 64} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			r := open(b, b.TempDir())
+			var next sync.WaitGroup
+			b.ResetTimer()
+			for c := range clients {
+				next.Go(func() {
+					for n := c; n < b.N; n += clients {
+						enrol(b, r, web(fmt.Sprintf("w%d", n)))
+					}
+				})
+			}
+			next.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "registrations/s")
+		})
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	const instances = 100_000
+	dir := b.TempDir()
+	r := open(b, dir)
+	var clients sync.WaitGroup
+	for c := range 256 {
+		clients.Go(func() {
+			for n := c; n < instances; n += 256 {
+				w := web(fmt.Sprintf("w%d", n))
+				w.Instance.Service = fmt.Sprintf("svc%d", n/10)
+				enrol(b, r, w)
+			}
+		})
+	}
+	clients.Wait()
+	closed(b, r)
+	for b.Loop() {
+		closed(b, open(b, dir))
+	}
+}
