@@ -173,6 +173,25 @@ func (v *View) NamesAt(a netip.Addr) (nodes, services []string) {
 	return nodes, services
 }
 
+// HasAddressIn tells whether a node or an instance has an address in a network.
+func (v *View) HasAddressIn(network netip.Prefix) bool {
+	for _, kind := range []string{nodeAt, serviceAt} {
+		from := kind + addressWord(network.Masked().Addr())
+		found := false
+		v.words.counts.Ascend(from, func(word string, _ int32) bool {
+			if strings.HasPrefix(word, kind) && len(word) > len(from) {
+				a, _ := netip.AddrFromSlice([]byte(word[1:17]))
+				found = network.Contains(a.Unmap()) || network.Contains(a)
+			}
+			return false
+		})
+		if found {
+			return true
+		}
+	}
+	return false
+}
+
 // HasTag tells whether any instance bears the tag.
 func (v *View) HasTag(tag string) bool { return v.words.has(tagWord + lower(tag)) }
 

@@ -1,0 +1,107 @@
+package cache
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/zones"
+)
+
+// Packed is the answer to one question, ready to be sent. It is immutable but
+// for the turn, which moves on with each reply.
+//
+// All records lie one behind the other in body. Each is whole by itself: names
+// are spelled out, or end in a pointer into the question, which stands at the
+// same place in every reply. So a record means the same wherever it is put.
+type Packed struct {
+	key       string // the question: see Cache.Get
+	stamp     *registry.Stamp
+	cacheable bool
+	zone      *zones.Zone // nil: the name is in none of ours
+	skipped   int         // records that could not be written
+
+	rcode         uint8 // at most 15: no answer from a zone has an extended one
+	authoritative bool
+	body          []byte
+	answers       []record
+	glue          []glue
+	glueOf        []uint32 // indexes into glue; each record has a range of them
+	shared        int      // how many of glue belong to several records
+	authority     []record
+	authoritySize int
+	extra         []record // additional records of no answer record
+	ede           []byte   // the Extended DNS Error option, or nothing
+	capped        bool     // answers were left out to keep an RRset small
+	subsets       []subset // never empty; each client has one of them
+	turn          atomic.Uint32
+}
+
+// record is a range of Packed.body.
+type record struct {
+	at       uint32
+	size     uint16
+	serial   uint16 // where in the record a SOA's serial stands; 0: it is no SOA
+	glueFrom uint32 // the record's range of Packed.glueOf
+	glueTo   uint32
+}
+
+// glue is the address of a target, a range of Packed.body.
+type glue struct {
+	at   uint32
+	size uint16
+	// group numbers, from 1 on, the ones that several records need and one reply
+	// holds once; 0: only one record does.
+	group uint16
+}
+
+// subset is what one client gets: of a small answer all, of a large one as many
+// records as an RRset may have.
+type subset struct {
+	size  int   // of its records, octets
+	wheel wheel // the orders it is given in
+}
+
+// Zone returns the zone that the name is in, or nil.
+func (p *Packed) Zone() *zones.Zone { return p.zone }
+
+// Capped tells whether records were left out so that BIND accepts the RRset.
+func (p *Packed) Capped() bool { return p.capped }
+
+// Skipped returns how many records were left out because they cannot be written
+// as DNS demands.
+func (p *Packed) Skipped() int { return p.skipped }
+
+// subsetFor returns the client's subset: the same for the same client, from any
+// port and over any transport, for as long as the answer stays the same.
+func (p *Packed) subsetFor(client netip.Addr) *subset {
+	if len(p.subsets) == 1 {
+		return &p.subsets[0]
+	}
+	octets := client.Unmap().As16()
+	return &p.subsets[hash64(octets[:])%uint64(len(p.subsets))]
+}
+
+// cost returns the memory that a Packed takes, octets.
+func (p *Packed) cost() int64 {
+	n := int(unsafe.Sizeof(*p)) + len(p.key) + cap(p.body) + cap(p.ede) +
+		(cap(p.answers)+cap(p.authority)+cap(p.extra))*int(unsafe.Sizeof(record{})) +
+		cap(p.glue)*int(unsafe.Sizeof(glue{})) + cap(p.glueOf)*4 +
+		cap(p.subsets)*int(unsafe.Sizeof(subset{}))
+	for i := range p.subsets {
+		n += p.subsets[i].wheel.cost()
+	}
+	return int64(n)
+}
+
+// hash64 is FNV-1a with a final mix. It is the same in every process, so that
+// several servers with the same view give a client the same subset.
+func hash64(b []byte) uint64 {
+	h := uint64(0xcbf29ce484222325)
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 0x100000001b3
+	}
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	return h ^ h>>33
+}

@@ -1,0 +1,180 @@
+package cache
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// maxShared is how many addresses that several records share a reply can hold
+// apart; of more than that it may hold some twice.
+const maxShared = 1024
+
+// optSize is the size of an OPT record without options.
+const optSize = 11
+
+// UDPSize is the largest datagram that rollcall takes and sends: what passes
+// nearly every path whole (DNS Flag Day 2020).
+const UDPSize = 1232
+
+// Query is what a reply depends on, beside the answer.
+type Query struct {
+	Message  []byte     // the query: its header and question are copied
+	End      int        // where its question ends
+	EDNS, DO bool       // it has an OPT record, and DNSSEC OK is set in it
+	Client   netip.Addr // who gets the reply
+	Limit    int        // octets that the reply may have
+	Serial   uint32     // of the zone, now
+}
+
+// The bits of the third and fourth octets of a header.
+const (
+	bitQR = 0x80
+	bitAA = 0x04
+	bitTC = 0x02
+	bitRD = 0x01
+	bitCD = 0x10
+)
+
+// Append appends the reply to a query. It has the question as it was asked, so
+// that the case of its letters survives; as many whole records as fit, the
+// additional ones last; TC exactly if a record of the answer is missing; and OPT
+// if the query has one. It reports whether the reply is truncated.
+func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
+	start := len(dst)
+	dst = append(dst, q.Message[:q.End]...)
+	room := q.Limit - q.End
+	if q.EDNS {
+		room -= optSize
+		if len(p.ede) <= room {
+			room -= len(p.ede)
+		}
+	}
+	w := writer{packed: p, dst: dst, room: room, serial: q.Serial}
+	s := p.subsetFor(q.Client)
+	head, wrapped, light := s.wheel.turned(p.turn.Add(1))
+	answers := w.answers(head) + w.answers(wrapped) + w.answers(light)
+	truncated = answers < s.wheel.n
+	authority := 0
+	if !truncated && p.authoritySize <= w.room {
+		for i := range p.authority {
+			w.record(&p.authority[i])
+		}
+		authority = len(p.authority)
+	}
+	additional := 0
+	if !truncated && (len(p.glue) > 0 || len(p.extra) > 0) {
+		additional = w.additional(head) + w.additional(wrapped) + w.additional(light) + w.extra()
+	}
+	dst = w.dst
+	if q.EDNS {
+		dst = p.appendOPT(dst, q, start)
+		additional++
+	}
+	p.header(dst[start:], q, truncated, answers, authority, additional)
+	return dst, truncated
+}
+
+// header fills in the header of a reply.
+func (p *Packed) header(reply []byte, q *Query, truncated bool, answers, authority, additional int) {
+	flags := bitQR | q.Message[2]&bitRD
+	if p.authoritative {
+		flags |= bitAA
+	}
+	if truncated {
+		flags |= bitTC
+	}
+	reply[2], reply[3] = flags, p.rcode|q.Message[3]&bitCD
+	binary.BigEndian.PutUint16(reply[4:], 1)
+	binary.BigEndian.PutUint16(reply[6:], uint16(answers))
+	binary.BigEndian.PutUint16(reply[8:], uint16(authority))
+	binary.BigEndian.PutUint16(reply[10:], uint16(additional))
+}
+
+// appendOPT appends the reply's own OPT record, with nothing of the query's.
+func (p *Packed) appendOPT(dst []byte, q *Query, start int) []byte {
+	ede := p.ede
+	if len(dst)-start+optSize+len(ede) > q.Limit {
+		ede = nil
+	}
+	return append(AppendOPT(dst, 0, q.DO, len(ede)), ede...)
+}
+
+// AppendOPT appends an OPT record (RFC 6891) up to its options, which are so
+// many octets and for the caller to append. extended is the upper part of the
+// response code.
+func AppendOPT(dst []byte, extended uint8, do bool, options int) []byte {
+	flags := byte(0)
+	if do {
+		flags = 0x80
+	}
+	return append(dst, 0, 0, 41, UDPSize>>8, UDPSize&0xff, extended, 0, flags, 0, byte(options>>8), byte(options))
+}
+
+// writer appends records to a reply while there is room.
+type writer struct {
+	packed *Packed
+	dst    []byte
+	room   int
+	serial uint32
+	seen   [maxShared/64 + 1]uint64 // the shared addresses that are in the reply
+}
+
+// answers appends records of the answer, whole ones, in order. It stops at the
+// first one that does not fit.
+func (w *writer) answers(order []uint16) (n int) {
+	for _, i := range order {
+		r := &w.packed.answers[i]
+		if int(r.size) > w.room {
+			w.room = 0
+			return n
+		}
+		w.record(r)
+		n++
+	}
+	return n
+}
+
+func (w *writer) record(r *record) {
+	w.dst = append(w.dst, w.packed.body[r.at:r.at+uint32(r.size)]...)
+	w.room -= int(r.size)
+	if r.serial != 0 {
+		binary.BigEndian.PutUint32(w.dst[len(w.dst)-int(r.size)+int(r.serial):], w.serial)
+	}
+}
+
+// additional appends the glue of records.
+func (w *writer) additional(order []uint16) (n int) {
+	for _, i := range order {
+		r := &w.packed.answers[i]
+		for _, g := range w.packed.glueOf[r.glueFrom:r.glueTo] {
+			n += w.glue(&w.packed.glue[g])
+		}
+	}
+	return n
+}
+
+func (w *writer) glue(g *glue) int {
+	if g.group > 0 {
+		if w.seen[g.group/64]&(1<<(g.group%64)) != 0 {
+			return 0
+		}
+		w.seen[g.group/64] |= 1 << (g.group % 64)
+	}
+	if int(g.size) > w.room {
+		w.room = 0
+		return 0
+	}
+	w.dst = append(w.dst, w.packed.body[g.at:g.at+uint32(g.size)]...)
+	w.room -= int(g.size)
+	return 1
+}
+
+func (w *writer) extra() (n int) {
+	for i := range w.packed.extra {
+		if r := &w.packed.extra[i]; int(r.size) <= w.room {
+			w.record(r)
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,130 @@
+package dnsserver
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rollcall-dns/rollcall/cache"
+)
+
+// Sizes of a batch. 64 datagrams are enough to make a system call's cost small
+// next to theirs; with more, replies wait longer for the batch to fill.
+const (
+	batchLen    = 64
+	controlSize = 64 // room for one IP_PKTINFO or IPV6_PKTINFO message
+)
+
+// batch is a set of datagrams received by one recvmmsg, and the replies to
+// them, sent by one sendmmsg. It owns all its memory and belongs to one worker.
+type batch struct {
+	in, out  [batchLen]mmsghdr
+	inVec    [batchLen]unix.Iovec
+	outVec   [batchLen]unix.Iovec
+	names    [batchLen]unix.RawSockaddrInet6 // room for an IPv4 address, too
+	control  [batchLen][controlSize]byte
+	queries  [batchLen][maxQuery]byte
+	replies  [batchLen][]byte
+	wildcard bool // keep the address a query came to, and reply from it
+}
+
+// mmsghdr is struct mmsghdr of recvmmsg(2).
+type mmsghdr struct {
+	hdr unix.Msghdr
+	len uint32
+	_   [4]byte
+}
+
+func newBatch(wildcard bool) *batch {
+	b := &batch{wildcard: wildcard}
+	for i := range b.in {
+		b.inVec[i].Base = &b.queries[i][0]
+		b.inVec[i].SetLen(maxQuery)
+		b.in[i].hdr.Iov = &b.inVec[i]
+		b.in[i].hdr.SetIovlen(1)
+		b.in[i].hdr.Name = (*byte)(unsafe.Pointer(&b.names[i]))
+		b.replies[i] = make([]byte, 0, cache.UDPSize)
+	}
+	return b
+}
+
+// receive fills the batch with what waits on the socket and returns how many
+// datagrams that is. It never blocks, so it is made without telling Go's
+// scheduler: a batch takes longer than the time after which the scheduler would
+// take the processor away from a goroutine in an ordinary system call.
+func (b *batch) receive(fd uintptr) (int, syscall.Errno) {
+	for i := range b.in {
+		h := &b.in[i].hdr
+		h.Namelen = unix.SizeofSockaddrInet6
+		if b.wildcard {
+			h.Control = &b.control[i][0]
+			h.SetControllen(controlSize)
+		}
+	}
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in)), batchLen, unix.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), 0
+}
+
+// query returns datagram i and where it came from.
+func (b *batch) query(i int) ([]byte, netip.AddrPort) {
+	name := &b.names[i]
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&name.Port))[:])
+	var from netip.Addr
+	if name.Family == unix.AF_INET {
+		from = netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(name)).Addr)
+	} else {
+		from = netip.AddrFrom16(name.Addr).Unmap()
+	}
+	return b.queries[i][:b.in[i].len], netip.AddrPortFrom(from, port)
+}
+
+// reply queues the reply to datagram i as number k of those to send.
+func (b *batch) reply(k, i int, reply []byte) {
+	b.replies[i] = reply
+	b.outVec[k].Base = &reply[0]
+	b.outVec[k].SetLen(len(reply))
+	h := &b.out[k].hdr
+	*h = b.in[i].hdr
+	h.Iov = &b.outVec[k]
+	h.Flags = 0
+	if b.wildcard {
+		replyControl(h)
+	}
+}
+
+// send sends the first n queued replies and returns how many the kernel took.
+// Like receive it never blocks.
+func (b *batch) send(fd uintptr, from, n int) (int, syscall.Errno) {
+	sent, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.out[from])), uintptr(n-from), unix.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(sent), 0
+}
+
+// replyControl turns the control message that says which address a query came
+// to into the one that sends the reply from there, by any interface.
+func replyControl(h *unix.Msghdr) {
+	if h.Controllen < unix.SizeofCmsghdr {
+		h.Control, h.Controllen = nil, 0
+		return
+	}
+	c := (*unix.Cmsghdr)(unsafe.Pointer(h.Control))
+	data := unsafe.Add(unsafe.Pointer(c), unix.CmsgLen(0))
+	switch {
+	case c.Level == unix.IPPROTO_IP && c.Type == unix.IP_PKTINFO:
+		info := (*unix.Inet4Pktinfo)(data)
+		info.Ifindex = 0
+		info.Addr = [4]byte{}
+	case c.Level == unix.IPPROTO_IPV6 && c.Type == unix.IPV6_PKTINFO:
+		// The interface stays: a link-local address means nothing without it.
+	default:
+		h.Control, h.Controllen = nil, 0
+	}
+}

@@ -1,0 +1,149 @@
+// Package dnsserver answers DNS queries: it owns the sockets, and the one
+// pipeline that every query passes, whatever it came by.
+//
+// The transports, udp.go and tcp.go, only read and write octets. pipeline.go is
+// to be read from top to bottom, in the order in which things happen to a query:
+// what must not be answered, what is malformed, what is refused, the packed
+// answer from the cache or else from a View, its size. What the names mean is
+// not decided here but in package zones.
+//
+// A query waits for nothing: it loads one View, and takes no lock that a
+// registration holds.
+package dnsserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rollcall-dns/rollcall/cache"
+	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/zones"
+)
+
+// Config says what a Server serves.
+type Config struct {
+	Registry registry.Registry
+	Zones    *zones.Zones
+	Cache    *cache.Cache
+	Addrs    []string              // host:port each; an empty host is every address, port 0 any free one
+	Logger   *slog.Logger          // nil: silent
+	Metrics  prometheus.Registerer // nil: not measured
+}
+
+// Server answers DNS queries over UDP and TCP.
+type Server struct {
+	pipeline *pipeline
+	config   Config
+	tcp      []*net.TCPListener
+	udp      []*net.UDPConn
+}
+
+// New returns a Server; Listen takes its addresses, and Run serves.
+func New(config Config) (*Server, error) {
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	p := &pipeline{
+		registry: config.Registry, zones: config.Zones, cache: config.Cache, logger: config.Logger,
+		metrics: newMetrics(),
+	}
+	if config.Metrics != nil {
+		if err := config.Metrics.Register(p.metrics); err != nil {
+			return nil, fmt.Errorf("register the metrics of DNS: %w", err)
+		}
+	}
+	return &Server{pipeline: p, config: config}, nil
+}
+
+// Listen takes all addresses, for UDP and TCP. From then on queries queue up.
+func (s *Server) Listen() error {
+	for _, addr := range s.config.Addrs {
+		if err := s.listen(addr); err != nil {
+			s.close()
+			return fmt.Errorf("listen for DNS on %s: %w", addr, err)
+		}
+	}
+	return nil
+}
+
+// listen takes an address. TCP comes first: it finds out whether somebody else
+// has it, which UDP sockets that share a port do not.
+func (s *Server) listen(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	tcp := l.(*net.TCPListener)
+	s.tcp = append(s.tcp, tcp)
+	conns, err := listenUDP(net.JoinHostPort(hostOf(addr), fmt.Sprint(tcp.Addr().(*net.TCPAddr).Port)))
+	s.udp = append(s.udp, conns...)
+	return err
+}
+
+func hostOf(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return strings.Trim(addr, "[]")
+	}
+	return host
+}
+
+// Addrs returns the addresses that Listen took.
+func (s *Server) Addrs() []netip.AddrPort {
+	addrs := make([]netip.AddrPort, len(s.tcp))
+	for i, l := range s.tcp {
+		addrs[i] = l.Addr().(*net.TCPAddr).AddrPort()
+	}
+	return addrs
+}
+
+// Run answers queries until ctx ends; then it answers those that it has read.
+func (s *Server) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, conn := range s.udp {
+		group.Go(func() error { return s.pipeline.serveUDP(conn) })
+	}
+	connections := newConnections(s.pipeline)
+	for _, l := range s.tcp {
+		group.Go(func() error { return connections.accept(l) })
+	}
+	group.Go(func() error {
+		<-ctx.Done()
+		now := time.Now()
+		for _, conn := range s.udp {
+			_ = conn.SetReadDeadline(now) // ends the reading, not the writing
+		}
+		for _, l := range s.tcp {
+			_ = l.Close()
+		}
+		connections.drain()
+		return nil
+	})
+	err := group.Wait()
+	s.close()
+	return err
+}
+
+func (s *Server) close() {
+	for _, l := range s.tcp {
+		_ = l.Close()
+	}
+	for _, conn := range s.udp {
+		_ = conn.Close()
+	}
+}
+
+// ended tells whether an error of a socket means that it was told to stop.
+func ended(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, net.ErrClosed) || errors.As(err, &timeout) && timeout.Timeout()
+}

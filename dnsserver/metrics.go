@@ -1,0 +1,229 @@
+package dnsserver
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The reasons for which a message gets no reply.
+const (
+	dropShort = iota
+	dropReply
+	dropReasons
+)
+
+// What can go wrong with a query.
+const (
+	errorPack = iota
+	errorRead
+	errorWrite
+	errorKinds
+)
+
+// The label values of what is counted by number. Nothing that a client chooses
+// freely is a label.
+var (
+	dropNames   = [dropReasons]string{"short", "reply"}
+	errorNames  = [errorKinds]string{"pack", "read", "write"}
+	familyNames = [2]string{"4", "6"}
+	typesNamed  = [...]uint16{
+		dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeTXT, dns.TypePTR, dns.TypeSOA, dns.TypeNS, dns.TypeANY,
+		dns.TypeHTTPS, dns.TypeSVCB, dns.TypeMX, dns.TypeCNAME, dns.TypeDS, dns.TypeDNSKEY,
+	}
+)
+
+const typeOther = len(typesNamed)
+
+// sampling is how many queries there are to each one whose time is taken: the
+// clock costs as much as a good part of an answer.
+const sampling = 64
+
+// tally is what one worker has counted. Only its worker writes to it, so no core
+// waits for another's.
+type tally struct {
+	transport string
+	requests  [2][typeOther + 1]atomic.Uint64
+	responses [17]atomic.Uint64 // by response code; BADVERS is the last
+	dropped   [dropReasons]atomic.Uint64
+	errors    [errorKinds]atomic.Uint64
+	truncated atomic.Uint64
+	capped    atomic.Uint64
+	panics    atomic.Uint64
+	duration  prometheus.Observer
+	untilTime int
+	typeOf    [256]uint8 // of the types below 256, to their place in typesNamed
+}
+
+// request counts a query.
+func (t *tally) request(q *query, from netip.Addr) {
+	family, kind := 0, typeOther
+	if from.Is6() && !from.Is4In6() {
+		family = 1
+	}
+	if q.size > 0 && q.qtype < 256 {
+		kind = int(t.typeOf[q.qtype])
+	}
+	t.requests[family][kind].Add(1)
+}
+
+// begin starts the clock, for one query in so many.
+func (t *tally) begin() time.Time {
+	if t.untilTime--; t.untilTime > 0 {
+		return time.Time{}
+	}
+	t.untilTime = sampling
+	return time.Now()
+}
+
+// end stops it.
+func (t *tally) end(start time.Time) {
+	if !start.IsZero() {
+		t.duration.Observe(time.Since(start).Seconds())
+	}
+}
+
+// metrics collects the tallies of all workers.
+type metrics struct {
+	duration *prometheus.HistogramVec
+	requests, responses, dropped, errors,
+	truncated, capped, panics *prometheus.Desc
+
+	mu      sync.Mutex
+	tallies map[*tally]struct{}
+	retired map[string]*tally // by transport: the counts of workers that ended
+}
+
+func newMetrics() *metrics {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("rollcall_dns_"+name, help, labels, nil)
+	}
+	return &metrics{
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "rollcall_dns_request_duration_seconds", Help: "Time from a query to its reply, of one query in 64.",
+			Buckets: prometheus.ExponentialBuckets(250e-9, 4, 10),
+		}, []string{"proto"}),
+		requests:  desc("requests_total", "Queries received.", "proto", "family", "type"),
+		responses: desc("responses_total", "Replies sent.", "proto", "rcode"),
+		dropped:   desc("dropped_total", "Messages that got no reply.", "proto", "reason"),
+		errors:    desc("errors_total", "Faults, by kind.", "proto", "kind"),
+		truncated: desc("truncated_total", "Replies with TC set.", "proto"),
+		capped:    desc("answers_capped_total", "Replies with a part of a larger RRset.", "proto"),
+		panics:    desc("panics_total", "Queries that ended in a panic.", "proto"),
+		tallies:   make(map[*tally]struct{}),
+		retired:   make(map[string]*tally),
+	}
+}
+
+func (m *metrics) newTally(transport string) *tally {
+	t := &tally{transport: transport, duration: m.duration.WithLabelValues(transport)}
+	for i := range t.typeOf {
+		t.typeOf[i] = uint8(typeOther)
+	}
+	for i, qtype := range typesNamed {
+		if int(qtype) < len(t.typeOf) {
+			t.typeOf[qtype] = uint8(i)
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tallies[t] = struct{}{}
+	return t
+}
+
+// retire keeps the counts of a worker that has ended.
+func (m *metrics) retire(t *tally) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.tallies, t)
+	if m.retired[t.transport] == nil {
+		m.retired[t.transport] = &tally{transport: t.transport}
+	}
+	m.retired[t.transport].add(t)
+}
+
+// counters returns all counters of a tally, always in the same order.
+func (t *tally) counters() (all []*atomic.Uint64) {
+	for f := range t.requests {
+		for k := range t.requests[f] {
+			all = append(all, &t.requests[f][k])
+		}
+	}
+	for _, list := range [][]atomic.Uint64{t.responses[:], t.dropped[:], t.errors[:]} {
+		for i := range list {
+			all = append(all, &list[i])
+		}
+	}
+	return append(all, &t.truncated, &t.capped, &t.panics)
+}
+
+func (t *tally) add(o *tally) {
+	theirs := o.counters()
+	for i, c := range t.counters() {
+		c.Add(theirs[i].Load())
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(descs chan<- *prometheus.Desc) {
+	m.duration.Describe(descs)
+	for _, d := range []*prometheus.Desc{m.requests, m.responses, m.dropped, m.errors, m.truncated, m.capped, m.panics} {
+		descs <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(found chan<- prometheus.Metric) {
+	m.duration.Collect(found)
+	for _, transport := range []string{"udp", "tcp"} {
+		m.collect(found, transport, m.total(transport))
+	}
+}
+
+func (m *metrics) total(transport string) *tally {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	sum := new(tally)
+	if retired := m.retired[transport]; retired != nil {
+		sum.add(retired)
+	}
+	for t := range m.tallies {
+		if t.transport == transport {
+			sum.add(t)
+		}
+	}
+	return sum
+}
+
+func (m *metrics) collect(found chan<- prometheus.Metric, transport string, t *tally) {
+	send := func(d *prometheus.Desc, c *atomic.Uint64, labels ...string) {
+		found <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(c.Load()), append([]string{transport}, labels...)...)
+	}
+	for f := range t.requests {
+		for k := range t.requests[f] {
+			name := "other"
+			if k < typeOther {
+				name = dns.TypeToString[typesNamed[k]]
+			}
+			send(m.requests, &t.requests[f][k], familyNames[f], name)
+		}
+	}
+	for code := range t.responses {
+		if name, ok := dns.RcodeToString[code]; ok {
+			send(m.responses, &t.responses[code], name)
+		}
+	}
+	for i := range t.dropped {
+		send(m.dropped, &t.dropped[i], dropNames[i])
+	}
+	for i := range t.errors {
+		send(m.errors, &t.errors[i], errorNames[i])
+	}
+	send(m.truncated, &t.truncated)
+	send(m.capped, &t.capped)
+	send(m.panics, &t.panics)
+}

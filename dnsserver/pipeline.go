@@ -1,0 +1,150 @@
+package dnsserver
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+
+	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/cache"
+	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/zones"
+)
+
+const (
+	minUDP = 512   // octets that every client takes
+	maxTCP = 65535 // octets that TCP's framing has room for
+
+	// anyFactor bounds a reply to ANY over UDP to a multiple of the query, as it
+	// is asked for in somebody else's name most of the time (RFC 8482).
+	anyFactor = 10
+)
+
+// pipeline answers queries. It is shared by all transports.
+type pipeline struct {
+	registry registry.Registry
+	zones    *zones.Zones
+	cache    *cache.Cache
+	logger   *slog.Logger
+	metrics  *metrics
+}
+
+// worker is one goroutine's share in the pipeline: what it needs for a query,
+// and its own counts.
+type worker struct {
+	*pipeline
+	*tally
+	stream bool // TCP: a reply may be as long as its framing allows
+	query  query
+}
+
+func (p *pipeline) newWorker(transport string) *worker {
+	return &worker{pipeline: p, tally: p.metrics.newTally(transport), stream: transport != "udp"}
+}
+
+// serve appends the reply to a message, or returns nil where there must be none.
+func (w *worker) serve(dst, msg []byte, from netip.AddrPort) (reply []byte) {
+	if len(msg) < headerSize {
+		w.dropped[dropShort].Add(1)
+		return nil
+	}
+	if msg[2]&0x80 != 0 { // a reply: to answer it could begin an endless exchange
+		w.dropped[dropReply].Add(1)
+		return nil
+	}
+	defer func() {
+		if fault := recover(); fault != nil {
+			w.panics.Add(1)
+			w.logger.Error("a query ended in a panic", "query", fmt.Sprintf("%x", msg[:min(len(msg), 512)]), "panic", fmt.Sprint(fault))
+			reply = w.fail(dst, dns.RcodeServerFailure)
+		}
+	}()
+	start := w.begin()
+	q := &w.query
+	readable := q.read(msg)
+	w.request(q, from.Addr())
+	switch {
+	case q.opcode() != dns.OpcodeQuery:
+		reply = w.fail(dst, dns.RcodeNotImplemented)
+	case !readable:
+		reply = w.fail(dst, dns.RcodeFormatError)
+	case q.version != 0:
+		reply = w.fail(dst, dns.RcodeBadVers)
+	case q.class != dns.ClassINET, q.qtype == dns.TypeAXFR, q.qtype == dns.TypeIXFR:
+		reply = w.fail(dst, dns.RcodeRefused)
+	default:
+		reply = w.answer(dst, from.Addr())
+	}
+	w.end(start)
+	return reply
+}
+
+// answer answers a question for records: from the cache, or else from the View,
+// which is read once.
+func (w *worker) answer(dst []byte, client netip.Addr) []byte {
+	q := &w.query
+	key := q.key[:q.size]
+	view := w.registry.View()
+	packed := w.cache.Get(key)
+	if packed == nil {
+		var err error
+		packed, err = w.cache.Pack(key, w.zones.Resolve(view, zones.Question{Name: q.name(), Type: q.qtype}))
+		if err != nil {
+			w.errors[errorPack].Add(1)
+			w.logger.Debug("an answer could not be packed", "err", err)
+			return w.fail(dst, dns.RcodeServerFailure)
+		}
+		w.cache.Put(packed)
+	}
+	reply, truncated := packed.Append(dst, &cache.Query{
+		Message: q.msg, End: q.end, EDNS: q.edns, DO: q.do,
+		Client: client, Limit: w.limit(), Serial: uint32(view.ContentIndex()),
+	})
+	if truncated {
+		w.truncated.Add(1)
+	}
+	if packed.Capped() {
+		w.capped.Add(1)
+	}
+	w.responses[reply[len(dst)+3]&0xf].Add(1)
+	return reply
+}
+
+// limit returns how many octets the reply may have.
+func (w *worker) limit() int {
+	q := &w.query
+	if w.stream {
+		return maxTCP
+	}
+	limit := minUDP
+	if q.edns {
+		limit = min(max(q.udpSize, minUDP), cache.UDPSize)
+	}
+	if q.qtype == dns.TypeANY {
+		limit = min(limit, anyFactor*len(q.msg))
+	}
+	return limit
+}
+
+// fail appends a reply that has nothing but a response code, the question where
+// one was read, and OPT where the query has one.
+func (w *worker) fail(dst []byte, rcode int) []byte {
+	q := &w.query
+	start := len(dst)
+	dst = append(dst, q.msg[:headerSize]...)
+	header := dst[start:]
+	header[2] = 0x80 | header[2]&0x79 // QR, and the query's opcode and RD
+	header[3] = header[3]&0x10 | byte(rcode&0xf)
+	clear(header[4:])
+	if q.size > 0 {
+		header[5] = 1
+		dst = append(dst, q.msg[headerSize:q.end]...)
+	}
+	if q.edns {
+		dst[start+11] = 1
+		dst = cache.AppendOPT(dst, uint8(rcode>>4), q.do, 0)
+	}
+	w.responses[min(rcode, len(w.responses)-1)].Add(1)
+	return dst
+}

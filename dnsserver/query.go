@@ -1,0 +1,161 @@
+package dnsserver
+
+import (
+	"encoding/binary"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	headerSize = 12
+	maxName    = 255
+	maxLabel   = 63
+
+	// The two highest bits of a length octet: a pointer has both.
+	pointerBits = 0xc0
+
+	optionCookie = 10
+)
+
+// query is what a packet asks. It is read straight from the wire, strictly and
+// without an allocation, and used again for the next one.
+type query struct {
+	msg   []byte
+	key   [maxName + 2]byte // the name in lower case on the wire, and the type: the cache's key
+	size  int               // of key; 0: no question was read
+	end   int               // where the question ends in msg
+	qtype uint16
+	class uint16
+
+	edns    bool // an OPT record was read
+	do      bool
+	version uint8
+	udpSize int // as the OPT record says
+}
+
+func (q *query) name() string { return string(q.key[:q.size-2]) }
+
+func (q *query) opcode() int { return int(q.msg[2] >> 3 & 0xf) }
+
+// read reads a packet with a whole header. It returns false where the packet is
+// malformed; what was read until then stays in q.
+func (q *query) read(msg []byte) bool {
+	q.msg, q.size, q.end = msg, 0, headerSize
+	q.edns, q.do, q.version, q.udpSize = false, false, 0, 0
+	count := func(at int) int { return int(binary.BigEndian.Uint16(msg[at:])) }
+	if count(4) != 1 || !q.readQuestion() { // RFC 9619: one question, no more, no less
+		return false
+	}
+	at, ok := q.end, true
+	for range count(6) + count(8) {
+		if at, ok = q.skipRecord(at); !ok {
+			return false
+		}
+	}
+	for range count(10) {
+		if at, ok = q.readAdditional(at); !ok {
+			return false
+		}
+	}
+	return at == len(msg)
+}
+
+// readQuestion reads the name, the type and the class. A pointer has nothing to
+// point to yet, so it is malformed here.
+func (q *query) readQuestion() bool {
+	msg, at, size := q.msg, headerSize, 0
+	for {
+		if at >= len(msg) {
+			return false
+		}
+		label := int(msg[at])
+		if label > maxLabel || size+1+label > maxName || at+1+label > len(msg) {
+			return false
+		}
+		q.key[size] = byte(label)
+		for i, c := range msg[at+1 : at+1+label] {
+			if 'A' <= c && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			q.key[size+1+i] = c
+		}
+		size, at = size+1+label, at+1+label
+		if label == 0 {
+			break
+		}
+	}
+	if at+4 > len(msg) {
+		return false
+	}
+	q.qtype, q.class = binary.BigEndian.Uint16(msg[at:]), binary.BigEndian.Uint16(msg[at+2:])
+	q.key[size], q.key[size+1] = msg[at], msg[at+1]
+	q.size, q.end = size+2, at+4
+	return true
+}
+
+// skipRecord returns where the record at an offset ends.
+func (q *query) skipRecord(at int) (end int, ok bool) {
+	msg := q.msg
+	for start := at; ; {
+		if at >= len(msg) || at-start > maxName {
+			return 0, false
+		}
+		switch c := int(msg[at]); {
+		case c == 0:
+			at++
+		case c <= maxLabel:
+			at += 1 + c
+			continue
+		case c >= pointerBits && at+2 <= len(msg) && int(binary.BigEndian.Uint16(msg[at:])&0x3fff) < at:
+			at += 2
+		default:
+			return 0, false
+		}
+		break
+	}
+	if at+10 > len(msg) {
+		return 0, false
+	}
+	at += 10 + int(binary.BigEndian.Uint16(msg[at+8:]))
+	return at, at <= len(msg)
+}
+
+// readAdditional reads a record of the additional section: OPT for what it says,
+// others for where they end.
+func (q *query) readAdditional(at int) (end int, ok bool) {
+	msg := q.msg
+	end, ok = q.skipRecord(at)
+	if !ok {
+		return 0, false
+	}
+	if msg[at] != 0 || binary.BigEndian.Uint16(msg[at+1:]) != dns.TypeOPT {
+		return end, true
+	}
+	if q.edns {
+		return 0, false // RFC 6891, 6.1.1: one, no more
+	}
+	q.edns = true
+	q.udpSize = int(binary.BigEndian.Uint16(msg[at+3:]))
+	q.version = msg[at+6]
+	q.do = msg[at+7]&0x80 != 0
+	return end, wellFormed(msg[at+11 : end])
+}
+
+// wellFormed tells whether the options of an OPT record are.
+func wellFormed(options []byte) bool {
+	for len(options) > 0 {
+		if len(options) < 4 {
+			return false
+		}
+		code, size := binary.BigEndian.Uint16(options), int(binary.BigEndian.Uint16(options[2:]))
+		if 4+size > len(options) {
+			return false
+		}
+		// RFC 7873, 5.2.2: a client's cookie, and perhaps a server's of 8 to 32.
+		if code == optionCookie && size != 8 && (size < 16 || size > 40) {
+			return false
+		}
+		options = options[4+size:]
+	}
+	return true
+}

@@ -1,0 +1,39 @@
+package dnsserver
+
+import (
+	"fmt"
+	"net"
+
+	"github.com/rollcall-dns/rollcall/cache"
+)
+
+// maxQuery is the largest datagram that is read whole, octets. A longer one is
+// cut, and malformed then.
+const maxQuery = 4096
+
+// servePortable answers what comes to a UDP socket, one datagram at a time, on
+// any system. It returns when the socket is told to stop reading.
+func (p *pipeline) servePortable(conn *net.UDPConn) error {
+	w := p.newWorker("udp")
+	query, reply := make([]byte, maxQuery), make([]byte, 0, cache.UDPSize)
+	for {
+		n, from, err := conn.ReadFromUDPAddrPort(query)
+		switch {
+		case err != nil && ended(err):
+			return nil
+		case err != nil: // such as a port that was unreachable for an earlier reply
+			w.errors[errorRead].Add(1)
+			continue
+		}
+		answer := w.serve(reply[:0], query[:n], from)
+		if answer == nil {
+			continue
+		}
+		if _, err := conn.WriteToUDPAddrPort(answer, from); err != nil {
+			if ended(err) {
+				return fmt.Errorf("answer over UDP: %w", err)
+			}
+			w.errors[errorWrite].Add(1)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package dnsserver
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// listenUDP returns a socket a core, all with the same address: the kernel deals
+// the datagrams out by their source.
+func listenUDP(addr string) (conns []*net.UDPConn, err error) {
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var failed error
+		err := c.Control(func(fd uintptr) { failed = prepare(int(fd)) })
+		if err != nil {
+			return err
+		}
+		return failed
+	}}
+	for range runtime.GOMAXPROCS(0) {
+		c, err := config.ListenPacket(context.Background(), "udp", addr)
+		if err != nil {
+			return conns, err
+		}
+		conns = append(conns, c.(*net.UDPConn))
+	}
+	return conns, nil
+}
+
+// prepare sets a socket's options before it is bound. The kernel tells the
+// address that a query came to, so that the reply leaves from there even on a
+// socket that has every address.
+func prepare(fd int) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		return fmt.Errorf("share the port: %w", err)
+	}
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<20) // as far as the system allows
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1) // not one of IPv6
+	return nil
+}
+
+// serveUDP answers what comes to a socket, a batch at a time. It returns when
+// the socket is told to stop reading. servePortable does the same elsewhere.
+func (p *pipeline) serveUDP(conn *net.UDPConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("serve UDP: %w", err)
+	}
+	b := newBatch(conn.LocalAddr().(*net.UDPAddr).IP.IsUnspecified())
+	w := p.newWorker("udp")
+	var received, queued, sent int
+	var errno syscall.Errno
+	read := func(fd uintptr) bool { // the poller waits where there is nothing to read
+		received, errno = b.receive(fd)
+		return errno != unix.EAGAIN
+	}
+	write := func(fd uintptr) bool {
+		for sent < queued {
+			n, failed := b.send(fd, sent, queued)
+			switch {
+			case failed == unix.EAGAIN:
+				return false
+			case failed != 0 && failed != unix.EINTR:
+				w.errors[errorWrite].Add(1)
+				sent++ // one that cannot be sent must not keep the others back
+			}
+			sent += n
+		}
+		return true
+	}
+	for {
+		if err := raw.Read(read); err != nil {
+			if ended(err) {
+				return nil
+			}
+			return fmt.Errorf("read UDP: %w", err)
+		}
+		if errno != 0 && errno != unix.EINTR {
+			w.errors[errorRead].Add(1)
+		}
+		queued, sent = 0, 0
+		for i := range received {
+			query, from := b.query(i)
+			if reply := w.serve(b.replies[i][:0], query, from); reply != nil {
+				b.reply(queued, i, reply)
+				queued++
+			}
+		}
+		if queued == 0 {
+			continue
+		}
+		if err := raw.Write(write); err != nil {
+			return fmt.Errorf("answer over UDP: %w", err)
+		}
+	}
+}

@@ -1,0 +1,222 @@
+// Package health runs the checks: probes over HTTP, TCP, UDP, gRPC and DNS, and
+// the deadlines of heartbeats. It follows a registry's changes, keeps one task
+// for each check that is to be run, and reports to the registry what changes.
+//
+// A probe is a file of its own and a line in the table of probe.go. When to run
+// and what a result means are decided by pure functions, in schedule.go and
+// threshold.go. The package knows nothing of DNS zones or of the HTTP endpoint.
+//
+// Each result carries the Lease of the check that it is about, so that a check
+// that was removed or replaced while its probe ran changes nothing.
+package health
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+// Config says what a Runner runs.
+type Config struct {
+	Registry    registry.Registry
+	Concurrency int                   // probes at once at most; zero: 256
+	Logger      *slog.Logger          // nil: silent
+	Metrics     prometheus.Registerer // nil: not measured
+
+	probe func(registry.Definition) prober // in place of newProber, in tests
+}
+
+// Runner runs the checks of a registry.
+type Runner struct {
+	config  Config
+	metrics *metrics
+	started time.Time
+
+	mu     sync.Mutex
+	tasks  map[*registry.Lease]*task
+	queue  queue         // of the tasks that wait, the next one first
+	sooner chan struct{} // told when a task comes first
+
+	slots slots
+}
+
+// New returns a Runner; Run runs it.
+func New(config Config) *Runner {
+	if config.Concurrency <= 0 {
+		config.Concurrency = 256
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	if config.probe == nil {
+		config.probe = newProber
+	}
+	return &Runner{
+		config:  config,
+		metrics: newMetrics(config.Metrics),
+		tasks:   make(map[*registry.Lease]*task),
+		sooner:  make(chan struct{}, 1),
+		slots:   slots{all: config.Concurrency},
+	}
+}
+
+// task is a check that is run. Its fields belong to whoever runs it, or, while
+// it waits, to the Runner's mutex.
+type task struct {
+	check   *registry.Check // as it was registered; its status is not looked at
+	prober  prober          // nil: a heartbeat
+	counter counter
+
+	due     time.Time
+	at      int // in the queue; -1: it is not there
+	running bool
+	slow    bool // its last probe timed out
+	removed bool
+	cancel  context.CancelFunc // of the probe that runs
+
+	reportedAt time.Time
+	since      time.Time // when it became critical, for reaping; zero: it is not
+}
+
+// Run runs the checks until ctx ends, and returns when every probe has.
+func (r *Runner) Run(ctx context.Context) error {
+	r.started = time.Now()
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { r.dispatch(ctx, &running) })
+	first := true
+	return r.config.Registry.Watch(ctx, 0, func(e registry.Event) error {
+		r.follow(e, first)
+		first = false
+		return nil
+	})
+}
+
+// follow keeps the tasks in line with the registry.
+func (r *Runner) follow(e registry.Event, first bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch e.Kind {
+	case registry.Resync:
+		there := make(map[*registry.Lease]bool)
+		for n := range e.View.Nodes() {
+			r.keep(n.Checks, there, first)
+		}
+		for i := range e.View.Instances() {
+			r.keep(i.Checks, there, first)
+		}
+		for lease, t := range r.tasks {
+			if !there[lease] {
+				r.remove(t)
+			}
+		}
+	case registry.InstancePut:
+		now := make(map[*registry.Lease]bool)
+		r.keep(e.Instance.Checks, now, false)
+		if e.Before != nil {
+			r.drop(e.Before.Checks, now)
+		}
+	case registry.InstanceDeleted:
+		r.drop(e.Instance.Checks, nil)
+	case registry.NodePut:
+		r.keep(e.Node.Checks, make(map[*registry.Lease]bool), false)
+		for _, t := range r.tasks { // nodes with checks are few
+			if c := t.check; c.InstanceID == "" && c.Node == e.Node.Name {
+				if now := e.View.Check(c.Node, c.ID); now == nil || now.Lease != c.Lease {
+					r.remove(t)
+				}
+			}
+		}
+	case registry.NodeDeleted:
+		r.drop(e.Node.Checks, nil)
+	}
+	r.metrics.scheduled.Set(float64(len(r.tasks)))
+}
+
+// keep makes tasks of the checks that are new, and marks all in there. At the
+// start, first, they are spread over their whole interval.
+func (r *Runner) keep(checks []*registry.Check, there map[*registry.Lease]bool, first bool) {
+	for _, c := range checks {
+		there[c.Lease] = true
+		if t := r.tasks[c.Lease]; t != nil {
+			r.note(t, c)
+			continue
+		}
+		kind := c.Definition.Kind()
+		if kind == "" {
+			continue
+		}
+		t := &task{check: c, at: -1, counter: newCounter(c.Definition, c.Status)}
+		r.note(t, c)
+		now := time.Now()
+		if kind == "ttl" {
+			t.due = c.Lease.Renewed().Add(c.Definition.TTL)
+		} else {
+			t.prober = r.config.probe(c.Definition)
+			t.due = now.Add(firstDelay(c.Definition.Interval, first, rand.Float64()))
+		}
+		r.tasks[c.Lease] = t
+		r.wait(t)
+	}
+}
+
+// note takes over what the registry says of a check.
+func (r *Runner) note(t *task, c *registry.Check) {
+	switch {
+	case c.Status != registry.Critical:
+		t.since = time.Time{}
+	case t.since.IsZero() || !c.Since.Equal(t.check.Since):
+		// A check found critical gets its full time from the start of this process.
+		t.since = time.Now()
+	}
+	t.check = c
+}
+
+func (r *Runner) drop(checks []*registry.Check, except map[*registry.Lease]bool) {
+	for _, c := range checks {
+		if t := r.tasks[c.Lease]; t != nil && !except[c.Lease] {
+			r.remove(t)
+		}
+	}
+}
+
+func (r *Runner) remove(t *task) {
+	delete(r.tasks, t.check.Lease)
+	t.removed = true
+	if t.cancel != nil {
+		t.cancel()
+	}
+	if t.at >= 0 {
+		r.queue.remove(t)
+	}
+}
+
+// report tells the registry of a result, where it is news.
+func (r *Runner) report(ctx context.Context, t *task, c *registry.Check, status registry.Status, output string, expiredBy time.Time) {
+	now := r.config.Registry.View().Check(c.Node, c.ID)
+	if now == nil || now.Lease != c.Lease {
+		return
+	}
+	if status == now.Status && (output == now.Output || time.Since(t.reportedAt) < outputInterval(c.Lease)) {
+		return
+	}
+	err := r.config.Registry.SetStatus(ctx, registry.StatusUpdate{
+		Node: c.Node, CheckID: c.ID, Status: status, Output: output, Lease: c.Lease, ExpiredBy: expiredBy,
+	})
+	switch code := registry.CodeOf(err); {
+	case err == nil:
+		t.reportedAt = time.Now()
+	case code == registry.Conflict, code == registry.NotFound, errors.Is(err, context.Canceled):
+	default:
+		r.config.Logger.Error("the result of a check could not be stored", "check", c.ID, "service", c.Service, "err", err)
+	}
+}

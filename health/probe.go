@@ -1,0 +1,68 @@
+package health
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+// prober asks a target once how it is. It returns soon after ctx ends.
+type prober func(ctx context.Context) result
+
+// result is what a prober found.
+type result struct {
+	status registry.Status
+	output string
+}
+
+func passing(format string, args ...any) result {
+	return result{registry.Passing, fmt.Sprintf(format, args...)}
+}
+
+func critical(format string, args ...any) result {
+	return result{registry.Critical, fmt.Sprintf(format, args...)}
+}
+
+// newProber returns the prober of a definition: the table of what there is.
+func newProber(d registry.Definition) prober {
+	return map[string]func(registry.Definition) prober{
+		"http": newHTTP,
+		"tcp":  newTCP,
+		"udp":  newUDP,
+		"grpc": newGRPC,
+		"dns":  newDNS,
+	}[d.Kind()](d)
+}
+
+// maxOutput is how much of an answer is kept, octets.
+const maxOutput = 4 << 10
+
+// timeout returns how long a probe may take.
+func timeout(d registry.Definition) time.Duration {
+	limit := d.Timeout
+	if limit == 0 {
+		limit = 10 * time.Second
+	}
+	return min(limit, d.Interval)
+}
+
+// probe runs a task's prober and reports what comes out.
+func (r *Runner) probe(ctx context.Context, t *task, c *registry.Check) {
+	d := c.Definition
+	limited, cancel := context.WithTimeout(ctx, timeout(d))
+	defer cancel()
+	r.metrics.running.Inc()
+	start := time.Now()
+	found := t.prober(limited)
+	r.metrics.probed(d.Kind(), found.status, time.Since(start))
+	if ctx.Err() != nil {
+		return // removed, or the end: whatever the prober says, it was cut short
+	}
+	t.slow = limited.Err() != nil
+	if t.slow {
+		found = critical("timed out after %v", timeout(d))
+	}
+	r.report(ctx, t, c, t.counter.count(found.status), found.output, time.Time{})
+}
