@@ -11,10 +11,10 @@ import (
 // definition allows. The registry does so only if the check has been critical
 // since then all along.
 func (r *Runner) reap(ctx context.Context, t *task) {
-	after := t.check.Definition.DeregisterCriticalServiceAfter
 	r.mu.Lock()
 	c, since := t.check, t.since
 	r.mu.Unlock()
+	after := c.Definition.DeregisterCriticalServiceAfter
 	if after == 0 || c.InstanceID == "" || since.IsZero() || time.Since(since) < after || ctx.Err() != nil {
 		return
 	}
