@@ -76,7 +76,6 @@ type task struct {
 
 	due     time.Time
 	at      int // in the queue; -1: it is not there
-	running bool
 	slow    bool // its last probe timed out
 	removed bool
 	cancel  context.CancelFunc // of the probe that runs

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+// client speaks to the HTTP interface of a running rollcall. It is not the
+// client of Consul's API, which would follow Consul's environment variables and
+// so show a token meant for Consul to rollcall.
+type client struct {
+	base    *url.URL
+	token   string
+	timeout time.Duration // of one request, unless it is a stream
+}
+
+// withAPI returns the flags of a command that speaks to a running rollcall,
+// followed by its own.
+func withAPI(own ...cli.Flag) []cli.Flag {
+	return append([]cli.Flag{
+		&cli.StringFlag{
+			Name: "api", Value: "http://127.0.0.1:5380", EnvVars: []string{"ROLLCALL_API"},
+			Usage: "`URL` of rollcall's HTTP interface",
+		},
+		&cli.StringFlag{
+			Name: "token-file", EnvVars: []string{"ROLLCALL_TOKEN_FILE"}, TakesFile: true,
+			Usage: "`FILE` with the token that the HTTP interface asks for",
+		},
+		&cli.DurationFlag{
+			Name: "timeout", Value: 10 * time.Second, EnvVars: []string{"ROLLCALL_TIMEOUT"},
+			Usage: "how long to wait for an answer",
+		},
+	}, own...)
+}
+
+func newClient(ctx *cli.Context) (*client, error) {
+	c := &client{timeout: ctx.Duration("timeout")}
+	text := ctx.String("api")
+	if !strings.Contains(text, "://") {
+		text = "http://" + text
+	}
+	var err error
+	if c.base, err = url.Parse(text); err != nil || c.base.Host == "" || c.base.Scheme != "http" && c.base.Scheme != "https" {
+		return nil, usageError(ctx, "--api %q is no http URL", ctx.String("api"))
+	}
+	if file := ctx.String("token-file"); file != "" {
+		if c.token, err = readToken(file); err != nil {
+			return nil, usageError(ctx, "--token-file: %v", err)
+		}
+	}
+	return c, nil
+}
+
+// readToken reads a token from a file.
+func readToken(file string) (string, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(data))
+	if token == "" || strings.ContainsAny(token, " \t\r\n") {
+		return "", fmt.Errorf("%s does not hold one token", file)
+	}
+	return token, nil
+}
+
+// get reads JSON from a path into out.
+func (c *client) get(ctx context.Context, path string, query url.Values, out any) error {
+	_, err := c.exchange(ctx, http.MethodGet, path, query, nil, out)
+	return err
+}
+
+// put writes in, where it is not nil, to a path as JSON. It returns the notices
+// that rollcall gave.
+func (c *client) put(ctx context.Context, path string, query url.Values, in any) ([]string, error) {
+	var body io.Reader
+	if in != nil {
+		data, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(data)
+	}
+	header, err := c.exchange(ctx, http.MethodPut, path, query, body, nil)
+	return header.Values("X-Rollcall-Notice"), err
+}
+
+func (c *client) exchange(ctx context.Context, method, path string, query url.Values, body io.Reader, out any) (header http.Header, err error) {
+	if c.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+	}
+	response, err := c.do(ctx, method, path, query, body, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer closing(response.Body, &err)
+	if out != nil {
+		if err := json.NewDecoder(response.Body).Decode(out); err != nil {
+			return nil, fmt.Errorf("reading the answer of %s: %w", response.Request.URL, err)
+		}
+	}
+	return response.Header, nil
+}
+
+// do sends a request and returns the response if its status says that all is
+// well. The caller closes its body.
+func (c *client) do(ctx context.Context, method, path string, query url.Values, body io.Reader, header http.Header) (*http.Response, error) {
+	u := c.base.JoinPath(path)
+	u.RawQuery = query.Encode()
+	request, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range header {
+		request.Header[name] = values
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	if response.StatusCode < 400 {
+		return response, nil
+	}
+	defer response.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
+	return nil, &statusError{response.StatusCode, strings.TrimSpace(string(text))}
+}
+
+func (c *client) unreachable(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fail(exitUnreachable, "no answer from %s within %v", c.base, c.timeout)
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	return fail(exitUnreachable, "no rollcall answers at %s: %w", c.base, err)
+}
+
+// statusError is an answer that says no.
+type statusError struct {
+	status int
+	text   string // as rollcall wrote it, one sentence
+}
+
+func (e *statusError) Error() string {
+	if e.text == "" {
+		return fmt.Sprintf("rollcall answered %d %s", e.status, http.StatusText(e.status))
+	}
+	return oneLine(e.text)
+}
+
+// As gives the error its exit code.
+func (e *statusError) As(target any) bool {
+	f, ok := target.(**failure)
+	if !ok || e.status != http.StatusNotFound {
+		return false
+	}
+	*f = &failure{exitNotFound, e}
+	return true
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+func instancesCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "instances",
+		Usage:     "list the instances of a service, and what is wrong with those that are not well",
+		ArgsUsage: "SERVICE",
+		Flags: withAPI(
+			&cli.StringFlag{Name: "tag", EnvVars: []string{"ROLLCALL_INSTANCES_TAG"}, Usage: "only instances that bear `TAG`"},
+			&cli.BoolFlag{Name: "passing", EnvVars: []string{"ROLLCALL_INSTANCES_PASSING"}, Usage: "only instances whose checks all pass"},
+			outputFlag(),
+		),
+		Action: func(ctx *cli.Context) error {
+			args, err := arguments(ctx, "SERVICE")
+			if err != nil {
+				return err
+			}
+			c, err := newClient(ctx)
+			if err != nil {
+				return err
+			}
+			query := url.Values{}
+			if tag := ctx.String("tag"); tag != "" {
+				query.Set("tag", tag)
+			}
+			if ctx.Bool("passing") {
+				query.Set("passing", "1")
+			}
+			instances, err := c.instances(ctx.Context, args[0], query)
+			if err != nil {
+				return err
+			}
+			if len(instances) == 0 {
+				return fail(exitNotFound, "there is no such instance of %q", args[0])
+			}
+			return printInstances(ctx, instances)
+		},
+	}
+}
+
+// instanceLine is a line of `rollcall instances`.
+type instanceLine struct {
+	ID, Node, Address string
+	Port              int
+	Status            string
+	Tags              []string
+	Meta              map[string]string
+	Complaint         string `json:",omitempty"` // the check that is not passing, and its output
+}
+
+func printInstances(ctx *cli.Context, instances []*entry) error {
+	lines := make([]instanceLine, len(instances))
+	for n, i := range instances {
+		lines[n] = instanceLine{
+			ID: i.Service.ID, Node: i.Node.Node, Address: i.address(), Port: i.Service.Port,
+			Status: i.status(), Tags: i.Service.Tags, Meta: i.Service.Meta, Complaint: i.complaint(),
+		}
+	}
+	return output(ctx, lines, func(t *table) {
+		t.row("ID", "NODE", "ADDRESS", "PORT", "STATUS", "TAGS", "COMPLAINT")
+		for _, l := range lines {
+			t.row(l.ID, l.Node, l.Address, l.Port, l.Status, strings.Join(l.Tags, ","), l.Complaint)
+		}
+	})
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+func maintenanceCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "maintenance",
+		Usage:     "take instances out of DNS, or with --off put them back",
+		ArgsUsage: "ID|SERVICE",
+		Description: "The name is the ID of an instance on rollcall's own node, or else that of a service, and\n" +
+			"means all of its instances on that node.",
+		Flags: withAPI(
+			&cli.BoolFlag{Name: "off", EnvVars: []string{"ROLLCALL_MAINTENANCE_OFF"}, Usage: "end the maintenance"},
+			&cli.StringFlag{Name: "reason", EnvVars: []string{"ROLLCALL_MAINTENANCE_REASON"}, Usage: "`TEXT` that is shown to whoever asks why"},
+		),
+		Action: func(ctx *cli.Context) error {
+			args, err := arguments(ctx, "ID|SERVICE")
+			if err != nil {
+				return err
+			}
+			c, err := newClient(ctx)
+			if err != nil {
+				return err
+			}
+			ids, err := c.ownInstances(ctx.Context, args[0])
+			if err != nil {
+				return err
+			}
+			query := url.Values{"enable": {strconv.FormatBool(!ctx.Bool("off"))}}
+			if reason := ctx.String("reason"); reason != "" {
+				query.Set("reason", reason)
+			}
+			for _, id := range ids {
+				if _, err := c.put(ctx.Context, "/v1/agent/service/maintenance/"+url.PathEscape(id), query, nil); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// ownInstances returns the IDs that a name stands for on rollcall's own node.
+func (c *client) ownInstances(ctx context.Context, name string) ([]string, error) {
+	var services map[string]struct{ Service string }
+	if err := c.get(ctx, "/v1/agent/services", nil, &services); err != nil {
+		return nil, err
+	}
+	if _, ok := services[name]; ok {
+		return []string{name}, nil
+	}
+	var ids []string
+	for _, id := range slices.Sorted(maps.Keys(services)) {
+		if strings.EqualFold(services[id].Service, name) {
+			ids = append(ids, id)
+		}
+	}
+	if ids == nil {
+		return nil, fail(exitNotFound, "no instance and no service %q is registered on rollcall's own node", name)
+	}
+	return ids, nil
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/miekg/dns"
+	"github.com/urfave/cli/v2"
+)
+
+func queryCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "query",
+		Usage:     "ask a DNS question, and with --explain why it is answered so",
+		ArgsUsage: "NAME [TYPE]",
+		Flags: withAPI(
+			outputFlag(),
+			&cli.StringFlag{Name: "server", Value: "127.0.0.1:5300", EnvVars: []string{"ROLLCALL_SERVER"}, Usage: "`ADDRESS` to ask"},
+			&cli.BoolFlag{Name: "explain", EnvVars: []string{"ROLLCALL_EXPLAIN"}, Usage: "say for each instance that is not in the answer why"},
+		),
+		Action: query,
+	}
+}
+
+func query(ctx *cli.Context) error {
+	args, err := arguments(ctx, "NAME", "[TYPE]")
+	if err != nil {
+		return err
+	}
+	name, kind := dns.Fqdn(args[0]), strings.ToUpper(args[1])
+	if kind == "" {
+		kind = "A"
+	}
+	qtype, ok := dns.StringToType[kind]
+	if !ok {
+		return usageError(ctx, "%q is no type of DNS records", args[1])
+	}
+	if _, ok := dns.IsDomainName(name); !ok {
+		return usageError(ctx, "%q is no DNS name", args[0])
+	}
+	if ctx.Bool("explain") {
+		return explain(ctx, name, kind)
+	}
+	answer, err := ask(ctx, name, qtype)
+	if err != nil {
+		return err
+	}
+	return printAnswer(ctx, answer)
+}
+
+// ask asks over UDP, and again over TCP where the answer does not fit.
+func ask(ctx *cli.Context, name string, qtype uint16) (*dns.Msg, error) {
+	server := ctx.String("server")
+	if _, _, err := net.SplitHostPort(server); err != nil {
+		server = net.JoinHostPort(strings.Trim(server, "[]"), "53")
+	}
+	question := new(dns.Msg).SetQuestion(name, qtype).SetEdns0(1232, false)
+	var answer *dns.Msg
+	for _, network := range []string{"udp", "tcp"} {
+		c := &dns.Client{Net: network, Timeout: ctx.Duration("timeout")}
+		var err error
+		if answer, _, err = c.ExchangeContext(ctx.Context, question, server); err != nil {
+			return nil, fail(exitUnreachable, "no DNS answer from %s: %w", server, err)
+		}
+		if !answer.Truncated {
+			break
+		}
+	}
+	return answer, nil
+}
+
+func printAnswer(ctx *cli.Context, answer *dns.Msg) error {
+	for _, rr := range answer.Answer {
+		fmt.Fprintln(ctx.App.Writer, rr)
+	}
+	for _, rr := range answer.Extra {
+		if rr.Header().Rrtype != dns.TypeOPT {
+			fmt.Fprintln(ctx.App.Writer, ";", rr)
+		}
+	}
+	if len(answer.Answer) > 0 {
+		return nil
+	}
+	reason := ""
+	if opt := answer.IsEdns0(); opt != nil {
+		for _, option := range opt.Option {
+			if ede, ok := option.(*dns.EDNS0_EDE); ok && ede.ExtraText != "" {
+				reason = ": " + oneLine(ede.ExtraText)
+			}
+		}
+	}
+	return fail(exitNotFound, "%s, and no answer%s", dns.RcodeToString[answer.Rcode], reason)
+}
+
+// explanation is what /v1/explain answers.
+type explanation struct {
+	Name       string   `json:"name"`
+	Type       string   `json:"type"`
+	Rcode      string   `json:"rcode"`
+	Reason     string   `json:"reason,omitempty"`
+	Service    string   `json:"service,omitempty"`
+	Answer     []string `json:"answer"`
+	Additional []string `json:"additional"`
+	Absent     []struct {
+		Node   string `json:"node"`
+		ID     string `json:"id"`
+		Reason string `json:"reason"`
+	} `json:"absent"`
+}
+
+func explain(ctx *cli.Context, name, kind string) error {
+	c, err := newClient(ctx)
+	if err != nil {
+		return err
+	}
+	var e explanation
+	if err := c.get(ctx.Context, "/v1/explain/"+name, url.Values{"type": {kind}}, &e); err != nil {
+		return err
+	}
+	return output(ctx, e, func(t *table) {
+		t.row(e.Rcode, e.Reason)
+		for _, rr := range e.Answer {
+			t.row("in the answer", rr)
+		}
+		for _, rr := range e.Additional {
+			t.row("beside it", rr)
+		}
+		for _, a := range e.Absent {
+			t.row("left out", a.ID+" on "+a.Node+": "+a.Reason)
+		}
+	})
+}

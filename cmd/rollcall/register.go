@@ -1,0 +1,158 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+func registerCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "register",
+		Usage:     "register an instance of a service, and print its ID",
+		ArgsUsage: "SERVICE",
+		Description: "Each --check is a URL that says how the instance is checked:\n\n" +
+			"   http://HOST:PORT/PATH, https://…   a status of 2xx passes, 429 warns, others are critical\n" +
+			"   tcp://HOST:PORT                    a connection can be opened\n" +
+			"   udp://HOST:PORT                    a datagram is answered, or at least not refused\n" +
+			"   grpc://HOST:PORT[/SERVICE]         the standard health service says SERVING\n" +
+			"   dns://HOST:PORT/NAME?type=A        the name is found\n" +
+			"   ttl:30s                            a heartbeat (PUT /v1/agent/check/pass/service:ID) comes that often",
+		Flags: withAPI(
+			&cli.IntFlag{Name: "port", EnvVars: registerEnv("PORT"), Usage: "`PORT` that the instance listens on; DNS gives it in SRV records"},
+			&cli.StringFlag{Name: "address", EnvVars: registerEnv("ADDRESS"), Usage: "`ADDRESS` or host name of the instance, where it is not its node's"},
+			&cli.StringFlag{Name: "id", EnvVars: registerEnv("ID"), Usage: "`ID` of the instance; without it a unique one is made"},
+			&cli.StringSliceFlag{Name: "tag", EnvVars: registerEnv("TAG"), Usage: "`TAG` that the instance bears (repeatable)"},
+			&cli.StringSliceFlag{Name: "meta", EnvVars: registerEnv("META"), Usage: "metadata, as `KEY=VALUE` (repeatable)"},
+			&cli.IntFlag{Name: "weight", Value: 1, EnvVars: registerEnv("WEIGHT"), Usage: "share of the clients, relative to the other instances'"},
+			&cli.StringSliceFlag{Name: "check", EnvVars: registerEnv("CHECK"), Usage: "`URL` to check, see above (repeatable)"},
+			&cli.DurationFlag{Name: "interval", Value: 10 * time.Second, EnvVars: registerEnv("INTERVAL"), Usage: "time from one probe to the next"},
+			&cli.DurationFlag{Name: "check-timeout", EnvVars: registerEnv("CHECK_TIMEOUT"), Usage: "time for one probe to succeed"},
+			&cli.DurationFlag{Name: "deregister-after", EnvVars: registerEnv("DEREGISTER_AFTER"), Usage: "remove the instance when it has been critical for so long"},
+			&cli.IntFlag{Name: "failures-before-critical", EnvVars: registerEnv("FAILURES_BEFORE_CRITICAL"), Usage: "how many failures in a row make a check critical"},
+			&cli.BoolFlag{Name: "tls-skip-verify", EnvVars: registerEnv("TLS_SKIP_VERIFY"), Usage: "accept any certificate in https checks"},
+		),
+		Action: register,
+	}
+}
+
+// registerEnv names a flag's environment variable. Kubernetes gives its pods a
+// ROLLCALL_PORT of its own where a Service is called rollcall.
+func registerEnv(name string) []string { return []string{"ROLLCALL_REGISTER_" + name} }
+
+// registration is what /v1/agent/service/register takes.
+type registration struct {
+	ID, Name string
+	Port     int               `json:",omitempty"`
+	Address  string            `json:",omitempty"`
+	Tags     []string          `json:",omitempty"`
+	Meta     map[string]string `json:",omitempty"`
+	Weights  weights
+	Checks   []checkDefinition `json:",omitempty"`
+}
+
+type checkDefinition struct {
+	HTTP                           string `json:",omitempty"`
+	TCP                            string `json:",omitempty"`
+	UDP                            string `json:",omitempty"`
+	GRPC                           string `json:",omitempty"`
+	DNS                            string `json:",omitempty"`
+	TTL                            string `json:",omitempty"`
+	Interval                       string `json:",omitempty"`
+	Timeout                        string `json:",omitempty"`
+	DeregisterCriticalServiceAfter string `json:",omitempty"`
+	FailuresBeforeCritical         int    `json:",omitempty"`
+	TLSSkipVerify                  bool   `json:",omitempty"`
+}
+
+func register(ctx *cli.Context) error {
+	args, err := arguments(ctx, "SERVICE")
+	if err != nil {
+		return err
+	}
+	r := registration{
+		ID: ctx.String("id"), Name: args[0], Port: ctx.Int("port"), Address: ctx.String("address"),
+		Tags: ctx.StringSlice("tag"), Weights: weights{Passing: ctx.Int("weight"), Warning: 1},
+	}
+	if r.ID == "" {
+		r.ID = args[0] + "-" + strings.ToLower(rand.Text()[:8])
+	}
+	if r.Meta, err = keyValues(ctx, "meta"); err != nil {
+		return err
+	}
+	for _, target := range ctx.StringSlice("check") {
+		definition, err := checkOf(ctx, target)
+		if err != nil {
+			return err
+		}
+		r.Checks = append(r.Checks, definition)
+	}
+	c, err := newClient(ctx)
+	if err != nil {
+		return err
+	}
+	notices, err := c.put(ctx.Context, "/v1/agent/service/register", url.Values{"replace-existing-checks": {"true"}}, r)
+	if err != nil {
+		return err
+	}
+	for _, notice := range notices {
+		fmt.Fprintln(ctx.App.ErrWriter, "rollcall:", oneLine(notice))
+	}
+	fmt.Fprintln(ctx.App.Writer, r.ID)
+	return nil
+}
+
+// keyValues returns a repeatable flag's values of the form KEY=VALUE.
+func keyValues(ctx *cli.Context, flag string) (map[string]string, error) {
+	pairs := make(map[string]string)
+	for _, pair := range ctx.StringSlice(flag) {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok || key == "" {
+			return nil, usageError(ctx, "--%s %q has not the form KEY=VALUE", flag, pair)
+		}
+		pairs[key] = value
+	}
+	return pairs, nil
+}
+
+// checkOf returns the check that a --check stands for.
+func checkOf(ctx *cli.Context, target string) (checkDefinition, error) {
+	d := checkDefinition{
+		DeregisterCriticalServiceAfter: seconds(ctx.Duration("deregister-after")),
+		FailuresBeforeCritical:         ctx.Int("failures-before-critical"),
+		TLSSkipVerify:                  ctx.Bool("tls-skip-verify"),
+	}
+	scheme, rest, _ := strings.Cut(target, ":")
+	host := strings.TrimPrefix(rest, "//")
+	switch scheme {
+	case "ttl":
+		d.TTL = host
+		return d, nil
+	case "http", "https":
+		d.HTTP = target
+	case "tcp":
+		d.TCP = host
+	case "udp":
+		d.UDP = host
+	case "grpc":
+		d.GRPC = host
+	case "dns":
+		d.DNS = target
+	default:
+		return d, usageError(ctx, "--check %q begins with none of http:// https:// tcp:// udp:// grpc:// dns:// and ttl:", target)
+	}
+	d.Interval, d.Timeout = seconds(ctx.Duration("interval")), seconds(ctx.Duration("check-timeout"))
+	return d, nil
+}
+
+// seconds writes a duration as the API takes it; zero is left out.
+func seconds(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+func serveCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "answer DNS queries and take registrations",
+		Description: "Needs no flag. SIGTERM and SIGINT end it after the queries at hand are answered;\n" +
+			"a second one ends it at once.",
+		Flags: serveFlags(),
+		Action: func(ctx *cli.Context) error {
+			if _, err := arguments(ctx); err != nil {
+				return err
+			}
+			settings, _, err := configure(ctx)
+			if err != nil {
+				return err
+			}
+			return serve(ctx.Context, settings, ctx.App.Writer)
+		},
+	}
+}
+
+// serve runs a server until a signal ends it. What to try is written to out
+// once it can be tried.
+func serve(ctx context.Context, settings *settings, out io.Writer) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the next signal ends the program
+
+	s, err := newServer(ctx, settings)
+	if err != nil {
+		return err
+	}
+	defer closing(s, &err)
+	s.greet(out)
+	return s.run(ctx)
+}
+
+// greet says where the server is, and what to try next.
+func (s *server) greet(out io.Writer) {
+	zone := strings.TrimSuffix(s.settings.zones[0], ".")
+	dnsAddr := reachable(s.dns.Addrs()[0])
+	api := "http://" + reachable(s.adminAddr()).String()
+	token := ""
+	if s.settings.adminTokenFile != "" {
+		token = fmt.Sprintf(` -H "X-Consul-Token: $(cat %s)"`, s.settings.adminTokenFile)
+	}
+	data := s.settings.dataDir
+	if data == "" {
+		data = "in memory only: all is forgotten when rollcall ends"
+	}
+	fmt.Fprintf(out, "rollcall %s answers for %s\n\n", buildVersion().Version, zone)
+	for _, a := range s.dns.Addrs() {
+		fmt.Fprintf(out, "  DNS   %s, UDP and TCP\n", a)
+	}
+	fmt.Fprintf(out, "  HTTP  http://%s\n  data  %s\n\n", s.adminAddr(), data)
+	fmt.Fprintf(out, "Register a service, then find it:\n\n")
+	fmt.Fprintf(out, "  curl -X PUT%s %s/v1/agent/service/register -d '{\"Name\": \"web\", \"Port\": 8080}'\n", token, api)
+	fmt.Fprintf(out, "  dig @%s -p %d web.service.%s SRV\n\n", dnsAddr.Addr(), dnsAddr.Port(), zone)
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rollcall-dns/rollcall/cache"
+	"github.com/rollcall-dns/rollcall/dnsserver"
+	"github.com/rollcall-dns/rollcall/health"
+	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/registry/admin"
+	"github.com/rollcall-dns/rollcall/registry/embedded"
+	"github.com/rollcall-dns/rollcall/zones"
+)
+
+// ownService is the service that rollcall registers itself as, so that there is
+// something to find from the start. Its instances are the zone's name servers.
+const ownService = "rollcall"
+
+// cacheBytes is how much memory packed answers may take.
+const cacheBytes = 64 << 20
+
+// server is rollcall: its components, put together.
+type server struct {
+	settings *settings
+	registry *embedded.Registry
+	cache    *cache.Cache
+	dns      *dnsserver.Server
+	admin    *admin.Server
+	listener net.Listener // of admin
+	health   *health.Runner
+	draining atomic.Bool
+}
+
+// newServer opens the registry, takes the addresses and registers rollcall
+// itself. When it returns, clients can connect; run answers them.
+func newServer(ctx context.Context, settings *settings) (_ *server, err error) {
+	s := &server{settings: settings}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	metrics := newMetrics(func() *registry.View { return s.registry.View() })
+	if err := s.openRegistry(ctx, metrics); err != nil {
+		return nil, err
+	}
+	if err := s.listen(metrics); err != nil {
+		return nil, err
+	}
+	s.health = health.New(health.Config{
+		Registry: s.registry, Logger: settings.logger, Metrics: metrics, Concurrency: settings.checkConcurrency,
+	})
+	return s, s.registerOurselves(ctx)
+}
+
+func (s *server) openRegistry(ctx context.Context, metrics prometheus.Registerer) (err error) {
+	s.registry, err = embedded.Open(ctx, embedded.Config{
+		Dir:        s.settings.dataDir,
+		Node:       registry.Node{Name: s.settings.node, Address: s.settings.nodeAddress},
+		Datacenter: s.settings.datacenter,
+		Logger:     s.settings.logger,
+		Metrics:    metrics,
+	})
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w: name another directory with --data-dir", err)
+	}
+	return err
+}
+
+// listen takes the addresses to serve on.
+func (s *server) listen(metrics *prometheus.Registry) (err error) {
+	z, err := zones.New(zones.Config{
+		Zones:       s.settings.zones,
+		Node:        s.registry.Node(),
+		Service:     ownService,
+		TTL:         s.settings.ttl,
+		NegativeTTL: s.settings.negativeTTL,
+		OnlyPassing: s.settings.onlyPassing,
+		MaxAnswers:  s.settings.maxAnswers,
+	})
+	if err != nil {
+		return err
+	}
+	if s.cache, err = cache.New(cache.Config{MaxBytes: cacheBytes, Metrics: metrics}); err != nil {
+		return err
+	}
+	s.dns, err = dnsserver.New(dnsserver.Config{
+		Registry: s.registry, Zones: z, Cache: s.cache, Addrs: s.settings.dnsAddrs,
+		Logger: s.settings.logger, Metrics: metrics,
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.dns.Listen(); err != nil {
+		return explainListen(err, "DNS", "dns-addr")
+	}
+	if s.listener, err = net.Listen("tcp", s.settings.adminAddr); err != nil {
+		return explainListen(err, "HTTP", "admin-addr")
+	}
+	s.admin, err = admin.New(admin.Config{
+		Registry: s.registry, Node: s.registry.Node(), Datacenter: s.settings.datacenter, Version: buildVersion().Version,
+		Logger: s.settings.logger, Metrics: metrics, Gatherer: metrics,
+		Token: s.settings.adminToken, Ready: s.ready, Explain: s.explainer(z),
+	})
+	return err
+}
+
+// explainListen says what to do about an address that cannot be listened on.
+func explainListen(err error, what, flag string) error {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Addr == nil {
+		return err
+	}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s address %s is in use by another program: choose another with --%s", what, op.Addr, flag)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%s address %s is none of this machine's: choose another with --%s", what, op.Addr, flag)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s address %s takes a privilege: choose a port from 1024 on with --%s, or give rollcall CAP_NET_BIND_SERVICE", what, op.Addr, flag)
+	}
+	return err
+}
+
+// registerOurselves makes rollcall a service of its own. A registry that takes
+// no writes at the moment, as on a full disk, still has answers to give.
+func (s *server) registerOurselves(ctx context.Context) error {
+	err := s.registry.Register(ctx, registry.Registration{Instance: &registry.Instance{
+		ID: ownService, Service: ownService, Port: int(s.dns.Addrs()[0].Port()),
+		Meta: map[string]string{"version": buildVersion().Version},
+	}})
+	switch registry.CodeOf(err) {
+	case registry.Full, registry.Unavailable:
+		s.settings.logger.Warn("rollcall could not register itself", "err", err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("registering rollcall itself: %w", err)
+	}
+	return nil
+}
+
+// explainer answers /v1/explain.
+func (s *server) explainer(z *zones.Zones) func(name, qtype string) (any, error) {
+	return func(name, qtype string) (any, error) {
+		t, ok := dns.StringToType[strings.ToUpper(qtype)]
+		if !ok {
+			return nil, registry.Errorf(registry.Invalid, "type %q is no type of DNS records", qtype)
+		}
+		if _, ok := dns.IsDomainName(name); !ok {
+			return nil, registry.Errorf(registry.Invalid, "%q is no DNS name", name)
+		}
+		return z.Explain(s.registry.View(), dns.Fqdn(name), t), nil
+	}
+}
+
+// ready tells why clients should go elsewhere, or nil.
+func (s *server) ready() error {
+	if s.draining.Load() {
+		return errors.New("rollcall is shutting down")
+	}
+	return nil
+}
+
+// run serves until ctx ends. Then it says that it is not ready, waits for the
+// drain time, and answers what is at hand before it returns.
+func (s *server) run(ctx context.Context) error {
+	group, serving := errgroup.WithContext(context.WithoutCancel(ctx))
+	serving, stop := context.WithCancel(serving)
+	defer stop()
+	group.Go(func() error { return s.dns.Run(serving) })
+	group.Go(func() error { return s.admin.Serve(serving, s.listener) })
+	group.Go(func() error { return s.health.Run(serving) })
+	group.Go(func() error {
+		defer stop()
+		select {
+		case <-ctx.Done():
+		case <-serving.Done():
+			return nil
+		}
+		s.draining.Store(true)
+		s.settings.logger.Info("shutting down", "drain", s.settings.drain)
+		select {
+		case <-time.After(s.settings.drain):
+		case <-serving.Done():
+		}
+		return nil
+	})
+	s.settings.logger.Info("serving", "dns", s.dns.Addrs(), "http", s.adminAddr(), "zones", s.settings.zones, "index", s.registry.View().Index())
+	if err := group.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (s *server) adminAddr() netip.AddrPort {
+	return s.listener.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// Close gives back what newServer took.
+func (s *server) Close() error {
+	if s.listener != nil {
+		s.listener.Close()
+	}
+	if s.cache != nil {
+		s.cache.Close()
+	}
+	if s.registry == nil {
+		return nil
+	}
+	return s.registry.Close()
+}
+
+// reachable is how a client on this machine reaches what listens on an address.
+func reachable(a netip.AddrPort) netip.AddrPort {
+	switch {
+	case !a.Addr().IsUnspecified():
+		return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	case a.Addr().Is4():
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), a.Port())
+	}
+	return netip.AddrPortFrom(netip.IPv6Loopback(), a.Port())
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/urfave/cli/v2"
+)
+
+// settings are serve's flags in the terms of the program.
+type settings struct {
+	dnsAddrs         []string
+	adminAddr        string
+	adminToken       string // empty: whoever can connect may do anything
+	adminTokenFile   string
+	zones            []string // with their final dot, the primary one first
+	dataDir          string   // empty: in memory only
+	datacenter       string
+	node             string
+	nodeAddress      string
+	ttl, negativeTTL time.Duration
+	onlyPassing      bool
+	maxAnswers       int
+	checkConcurrency int
+	drain            time.Duration
+	logger           *slog.Logger
+}
+
+func serveFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "config", EnvVars: serveEnv("CONFIG"), TakesFile: true, Usage: "YAML `FILE` whose keys are the names of these flags; environment and flags overrule it"},
+
+		&cli.StringSliceFlag{Name: "dns-addr", Value: cli.NewStringSlice("127.0.0.1:5300"), EnvVars: serveEnv("DNS_ADDR"), Category: "DNS", Usage: "`ADDRESS` to serve DNS on, UDP and TCP (repeatable)"},
+		&cli.StringSliceFlag{Name: "zone", Value: cli.NewStringSlice("rollcall.internal"), EnvVars: serveEnv("ZONE"), Category: "DNS", Usage: "`DOMAIN` to answer for; the first is the primary one, the others answer alike (repeatable)"},
+		&cli.DurationFlag{Name: "ttl", Value: 5 * time.Second, EnvVars: serveEnv("TTL"), Category: "DNS", Usage: "how long clients may keep an answer"},
+		&cli.DurationFlag{Name: "negative-ttl", Value: 5 * time.Second, EnvVars: serveEnv("NEGATIVE_TTL"), Category: "DNS", Usage: "how long they may keep one that says that there is nothing"},
+		&cli.BoolFlag{Name: "only-passing", EnvVars: serveEnv("ONLY_PASSING"), Category: "DNS", Usage: "leave out instances in state warning, as those in critical"},
+		&cli.IntFlag{Name: "max-answers", Value: 100, EnvVars: serveEnv("MAX_ANSWERS"), Category: "DNS", Usage: "most records of one type in an answer; BIND takes no more than 100"},
+
+		&cli.StringFlag{Name: "admin-addr", Value: "127.0.0.1:5380", EnvVars: serveEnv("ADMIN_ADDR"), Category: "HTTP", Usage: "`ADDRESS` to serve HTTP on"},
+		&cli.StringFlag{Name: "admin-token-file", EnvVars: serveEnv("ADMIN_TOKEN_FILE"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with the token that HTTP clients have to show"},
+		&cli.BoolFlag{Name: "admin-insecure", EnvVars: serveEnv("ADMIN_INSECURE"), Category: "HTTP", Usage: "serve HTTP beyond this machine without a token: everybody may register"},
+
+		&cli.StringFlag{Name: "registry", Value: "embedded", EnvVars: serveEnv("REGISTRY"), Category: "Registry", Usage: "`KIND` of registry"},
+		&cli.StringFlag{Name: "data-dir", Value: defaultDataDir(), DefaultText: "$STATE_DIRECTORY, or $XDG_STATE_HOME/rollcall, or ~/.local/state/rollcall", EnvVars: serveEnv("DATA_DIR"), TakesFile: true, Category: "Registry", Usage: "`DIRECTORY` that keeps what is registered"},
+		&cli.BoolFlag{Name: "memory", EnvVars: serveEnv("MEMORY"), Category: "Registry", Usage: "keep it in memory only, to try things out"},
+		&cli.StringFlag{Name: "datacenter", Value: "dc1", EnvVars: serveEnv("DATACENTER"), Category: "Registry", Usage: "`NAME` of the datacenter, as in web.service.NAME.rollcall.internal"},
+		&cli.StringFlag{Name: "node", Value: defaultNode(), DefaultText: "the host's name", EnvVars: serveEnv("NODE"), Category: "Registry", Usage: "`NAME` of this machine, which instances run on unless they say otherwise"},
+		&cli.StringFlag{Name: "node-address", DefaultText: "the first --dns-addr, or the machine's private address where that is a wildcard", EnvVars: serveEnv("NODE_ADDRESS"), Category: "Registry", Usage: "`ADDRESS` of this machine, for instances without one"},
+		&cli.IntFlag{Name: "check-concurrency", DefaultText: "chosen by the number of cores", EnvVars: serveEnv("CHECK_CONCURRENCY"), Category: "Registry", Usage: "most probes that run at the same time"},
+
+		&cli.DurationFlag{Name: "drain", EnvVars: serveEnv("DRAIN"), Category: "Operation", Usage: "how long /readyz says no before the program stops answering"},
+		&cli.StringFlag{Name: "log-level", Value: "info", EnvVars: serveEnv("LOG_LEVEL"), Category: "Operation", Usage: "least `LEVEL` that is logged: debug, info, warn or error"},
+		&cli.StringFlag{Name: "log-format", Value: "auto", EnvVars: serveEnv("LOG_FORMAT"), Category: "Operation", Usage: "`FORMAT` of the log: text, json, or auto, which is text on a terminal"},
+	}
+}
+
+func serveEnv(name string) []string { return []string{"ROLLCALL_" + name} }
+
+// settingError says what is wrong with the value of a flag, wherever it is from.
+type settingError struct {
+	flag string
+	err  error
+}
+
+func (e *settingError) Error() string { return fmt.Sprintf("%s: %v", e.flag, e.err) }
+
+func (e *settingError) Unwrap() error { return e.err }
+
+// readSettings makes settings of the flags' values. It returns every mistake,
+// as settingErrors.
+func readSettings(ctx *cli.Context) (*settings, []*settingError) {
+	s := &settings{
+		dnsAddrs:         separate(ctx.StringSlice("dns-addr")),
+		adminAddr:        ctx.String("admin-addr"),
+		adminTokenFile:   ctx.String("admin-token-file"),
+		zones:            separate(ctx.StringSlice("zone")),
+		dataDir:          ctx.String("data-dir"),
+		datacenter:       ctx.String("datacenter"),
+		node:             ctx.String("node"),
+		nodeAddress:      ctx.String("node-address"),
+		ttl:              ctx.Duration("ttl"),
+		negativeTTL:      ctx.Duration("negative-ttl"),
+		onlyPassing:      ctx.Bool("only-passing"),
+		maxAnswers:       ctx.Int("max-answers"),
+		checkConcurrency: ctx.Int("check-concurrency"),
+		drain:            ctx.Duration("drain"),
+	}
+	var mistakes []*settingError
+	check := func(flag string, err error) {
+		if err != nil {
+			mistakes = append(mistakes, &settingError{flag, err})
+		}
+	}
+	check("registry", checkRegistry(ctx.String("registry")))
+	check("dns-addr", checkAddresses(s.dnsAddrs))
+	check("admin-addr", checkAddresses([]string{s.adminAddr}))
+	check("zone", canonicalZones(s.zones))
+	check("ttl", checkTTL(s.ttl))
+	check("negative-ttl", checkTTL(s.negativeTTL))
+	check("max-answers", atLeast(1, s.maxAnswers))
+	check("check-concurrency", atLeast(0, s.checkConcurrency))
+	check("drain", atLeast(0, s.drain))
+	if ctx.Bool("memory") {
+		s.dataDir = ""
+	} else if s.dataDir == "" {
+		check("data-dir", errors.New("neither $STATE_DIRECTORY nor $HOME says where to keep data: name a directory, or set memory"))
+	}
+	if s.adminTokenFile != "" {
+		token, err := readToken(s.adminTokenFile)
+		s.adminToken = token
+		check("admin-token-file", err)
+	} else if !ctx.Bool("admin-insecure") {
+		check("admin-addr", checkLocal(s.adminAddr))
+	}
+	level, err := parseLevel(ctx.String("log-level"))
+	check("log-level", err)
+	s.logger, err = newLogger(ctx.App.ErrWriter, ctx.String("log-format"), level)
+	check("log-format", err)
+	if s.nodeAddress == "" && mistakes == nil {
+		s.nodeAddress = defaultNodeAddress(s.dnsAddrs[0])
+	}
+	return s, mistakes
+}
+
+// separate also takes several values in one, separated by commas, as the
+// environment holds them.
+func separate(values []string) []string {
+	var separated []string
+	for _, value := range values {
+		for part := range strings.SplitSeq(value, ",") {
+			separated = append(separated, strings.TrimSpace(part))
+		}
+	}
+	return separated
+}
+
+func checkRegistry(kind string) error {
+	switch kind {
+	case "embedded":
+		return nil
+	case "consul":
+		return errors.New("this version has no consul registry yet, only the embedded one")
+	}
+	return fmt.Errorf("%q is no kind of registry, but embedded is", kind)
+}
+
+func checkAddresses(addrs []string) error {
+	for _, addr := range addrs {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return fmt.Errorf("%q has not the form ADDRESS:PORT", addr)
+		}
+		if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+			return fmt.Errorf("%q has no port from 1 to 65535", addr)
+		}
+		if _, err := netip.ParseAddr(host); host != "" && host != "localhost" && err != nil {
+			return fmt.Errorf("%q begins with no IP address", addr)
+		}
+	}
+	return nil
+}
+
+// checkLocal refuses an address that other machines can reach.
+func checkLocal(addr string) error {
+	host, _, _ := net.SplitHostPort(addr)
+	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.Unmap().IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("%s can be reached from other machines: name an admin-token-file, or set admin-insecure and let everybody register", addr)
+}
+
+// canonicalZones brings the zones into lower case, with their final dot.
+func canonicalZones(zones []string) error {
+	for i, zone := range zones {
+		if _, ok := dns.IsDomainName(zone); !ok || zone == "" || zone == "." {
+			return fmt.Errorf("%q is no domain", zone)
+		}
+		zones[i] = dns.CanonicalName(zone)
+		if slices.Contains(zones[:i], zones[i]) {
+			return fmt.Errorf("%q is there twice", zone)
+		}
+	}
+	return nil
+}
+
+func checkTTL(ttl time.Duration) error {
+	if ttl < 0 || ttl > 7*24*time.Hour || ttl%time.Second != 0 {
+		return fmt.Errorf("%v must be whole seconds from 0s to 168h", ttl)
+	}
+	return nil
+}
+
+func atLeast[T int | time.Duration](least, value T) error {
+	if value < least {
+		return fmt.Errorf("%v must be at least %v", value, least)
+	}
+	return nil
+}
+
+// defaultDataDir is where systemd, the desktop or the user's home keep state.
+func defaultDataDir() string {
+	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" {
+		return dir
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "rollcall")
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "state", "rollcall")
+	}
+	return ""
+}
+
+// defaultNode is the host's name as far as DNS can ask for it.
+func defaultNode() string {
+	host, _ := os.Hostname()
+	labels := strings.FieldsFunc(host, func(r rune) bool { return r == '.' })
+	for i, label := range labels {
+		label = strings.Map(func(r rune) rune {
+			if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' {
+				return r
+			}
+			return '-'
+		}, label)
+		labels[i] = label[:min(len(label), 63)]
+	}
+	if len(labels) == 0 {
+		return "rollcall"
+	}
+	return strings.Join(labels, ".")
+}
+
+// defaultNodeAddress is the address that DNS is served on, or the machine's
+// first private one where it is served on all of them.
+func defaultNodeAddress(dnsAddr string) string {
+	const loopback = "127.0.0.1"
+	host, _, _ := net.SplitHostPort(dnsAddr)
+	if host == "localhost" {
+		return loopback
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && !ip.IsUnspecified() {
+		return ip.Unmap().WithZone("").String()
+	}
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsPrivate() && n.IP.To4() != nil {
+			return n.IP.String()
+		}
+	}
+	return loopback
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+func watchCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "watch",
+		Usage:     "print changes as they happen",
+		ArgsUsage: "[SERVICE]",
+		Description: "A line a change, until it is interrupted. When the connection breaks it is made anew,\n" +
+			"and the changes that were missed are printed.",
+		Flags:  withAPI(outputFlag()),
+		Action: watch,
+	}
+}
+
+// change is the data of an event of /v1/events.
+type change struct {
+	Index    uint64
+	Node     string
+	Service  *watchedService `json:",omitempty"`
+	Status   string          `json:",omitempty"`
+	Gone     bool            `json:",omitempty"`
+	Services int             `json:",omitempty"`
+}
+
+type watchedService struct {
+	ID, Service, Address string
+	Port                 int
+	Tags                 []string
+}
+
+func watch(ctx *cli.Context) error {
+	args, err := arguments(ctx, "[SERVICE]")
+	if err != nil {
+		return err
+	}
+	c, err := newClient(ctx)
+	if err != nil {
+		return err
+	}
+	last := ""
+	for tries := 0; ; tries++ {
+		seen, err := c.follow(ctx.Context, last, func(kind string, data []byte) error {
+			return printChange(ctx, args[0], kind, data)
+		})
+		switch {
+		case ctx.Context.Err() != nil:
+			return nil
+		case err != nil && (tries == 0 || exitCode(err) != exitUnreachable):
+			return err
+		}
+		if seen != "" {
+			last = seen
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Context.Done():
+			return nil
+		}
+	}
+}
+
+// follow reads events until the connection ends, and returns the last one's ID.
+func (c *client) follow(ctx context.Context, last string, told func(kind string, data []byte) error) (string, error) {
+	header := http.Header{"Accept": {"text/event-stream"}}
+	if last != "" {
+		header.Set("Last-Event-ID", last)
+	}
+	response, err := c.do(ctx, http.MethodGet, "/v1/events", nil, nil, header)
+	if err != nil {
+		return last, err
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, 1<<20)
+	var id, kind string
+	for lines.Scan() {
+		field, value, _ := strings.Cut(lines.Text(), ": ")
+		switch field {
+		case "id":
+			id = value
+		case "event":
+			kind = value
+		case "data":
+			if err := told(kind, []byte(value)); err != nil {
+				return last, err
+			}
+			last = id
+		}
+	}
+	return last, nil
+}
+
+// printChange prints an event, if it is about the service that is watched.
+func printChange(ctx *cli.Context, service, kind string, data []byte) error {
+	var c change
+	if err := json.Unmarshal(data, &c); err != nil {
+		return fmt.Errorf("reading an event: %w", err)
+	}
+	if service != "" && (c.Service == nil || !strings.EqualFold(c.Service.Service, service)) {
+		return nil
+	}
+	if wantsJSON(ctx) {
+		return json.NewEncoder(ctx.App.Writer).Encode(struct {
+			Event string
+			change
+		}{kind, c})
+	}
+	line := fmt.Sprintf("%d %s", c.Index, kind)
+	switch {
+	case c.Service != nil:
+		line += fmt.Sprintf(" %s %s %s", c.Service.Service, c.Service.ID, c.Status)
+	case kind == "reset":
+		line += fmt.Sprintf(": %d services", c.Services)
+	default:
+		line += " " + c.Node
+	}
+	_, err := fmt.Fprintln(ctx.App.Writer, oneLine(line))
+	return err
+}

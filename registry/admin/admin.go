@@ -1,0 +1,195 @@
+// Package admin is rollcall's HTTP endpoint: the part of Consul's HTTP API that
+// registers, checks, lists and watches, with Consul's field names, semantics
+// and headers, whichever registry stands behind it, and beside it what people
+// and monitoring ask for.
+//
+// It speaks to a registry.Registry alone, and knows neither DNS nor how checks
+// are run. A write is answered when the registry has answered it, so whoever
+// was told that it is done finds it done. Bad input is answered by one sentence
+// that names the field, and changes nothing.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+// Config says what a Server serves.
+type Config struct {
+	Registry   registry.Registry
+	Node       string // the own node, to which what is registered with the agent belongs
+	Datacenter string
+	Version    string
+	Token      string                // asked of every request but those for health; empty: none
+	Hosts      []string              // names that it may be reached by, beside addresses, localhost and Node
+	Zone       string                // the DNS zone that the page for people shows names in; empty: none
+	Logger     *slog.Logger          // nil: silent
+	Metrics    prometheus.Registerer // nil: not measured
+	Gatherer   prometheus.Gatherer   // what /metrics shows; nil: nothing
+	// Ready tells why clients should go elsewhere; nil, or returning nil: they need not.
+	Ready func() error
+	// Explain tells how a DNS question is answered, and why an instance is not in
+	// the answer; nil: nobody can say.
+	Explain func(name, qtype string) (any, error)
+}
+
+// Limits of the server. That of http.Server.ReadTimeout would also end whatever
+// waits for longer than it, so guard sets readTimeout for a body alone; a
+// blocking query sets the time to write when it has something to.
+const (
+	headerTimeout  = 5 * time.Second
+	readTimeout    = 30 * time.Second // of a body
+	writeTimeout   = 60 * time.Second
+	idleTimeout    = 60 * time.Second
+	drainTimeout   = 5 * time.Second
+	maxHeaderBytes = 32 << 10
+	maxBody        = 1 << 20
+)
+
+// Server is the endpoint. Make it with New.
+type Server struct {
+	cfg     Config
+	metrics *metrics
+	mux     *http.ServeMux
+	handler http.Handler
+	page    *homePage
+	closing chan struct{} // closed when waiting requests must end
+}
+
+// New returns the endpoint of a Config.
+func New(cfg Config) (*Server, error) {
+	if cfg.Registry == nil {
+		return nil, errors.New("the HTTP endpoint has no registry to serve")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	page, err := newHomePage()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Metrics), mux: http.NewServeMux(), page: page, closing: make(chan struct{})}
+	for pattern, h := range s.routes() {
+		s.mux.Handle(pattern, s.metrics.measure(pattern, s.serve(h)))
+	}
+	if cfg.Gatherer != nil {
+		s.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Gatherer, promhttp.HandlerOpts{}))
+	}
+	s.mux.Handle("/", s.metrics.measure("other", s.serve(s.unknownPath)))
+	s.handler = s.guard(s.mux)
+	return s, nil
+}
+
+// handler answers a request, or returns the error to answer it with.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// routes is the surface of the endpoint.
+func (s *Server) routes() map[string]handler {
+	return map[string]handler{
+		"PUT /v1/agent/service/register":         s.registerService,
+		"PUT /v1/agent/service/deregister/{id}":  s.deregisterService,
+		"PUT /v1/agent/service/maintenance/{id}": s.maintenance,
+		"PUT /v1/agent/check/register":           s.registerCheck,
+		"PUT /v1/agent/check/deregister/{id...}": s.deregisterCheck,
+		"PUT /v1/agent/check/pass/{id...}":       s.heartbeat(registry.Passing),
+		"PUT /v1/agent/check/warn/{id...}":       s.heartbeat(registry.Warning),
+		"PUT /v1/agent/check/fail/{id...}":       s.heartbeat(registry.Critical),
+		"PUT /v1/agent/check/update/{id...}":     s.updateCheck,
+
+		"GET /v1/agent/services":                   s.agentServices,
+		"GET /v1/agent/service/{id}":               s.agentService,
+		"GET /v1/agent/checks":                     s.agentChecks,
+		"GET /v1/agent/health/service/name/{name}": s.agentHealthByName,
+		"GET /v1/agent/health/service/id/{id}":     s.agentHealthByID,
+		"GET /v1/agent/self":                       s.agentSelf,
+		"GET /v1/agent/members":                    s.agentMembers,
+
+		"PUT /v1/catalog/register":             s.catalogRegister,
+		"PUT /v1/catalog/deregister":           s.catalogDeregister,
+		"GET /v1/catalog/services":             s.catalogServices,
+		"GET /v1/catalog/service/{name}":       s.catalogService,
+		"GET /v1/catalog/nodes":                s.catalogNodes,
+		"GET /v1/catalog/node/{name}":          s.catalogNode,
+		"GET /v1/catalog/node-services/{name}": s.catalogNodeServices,
+		"GET /v1/catalog/datacenters":          s.catalogDatacenters,
+
+		"GET /v1/health/service/{name}": s.healthService,
+		"GET /v1/health/node/{name}":    s.healthNode,
+		"GET /v1/health/checks/{name}":  s.healthChecks,
+		"GET /v1/health/state/{state}":  s.healthState,
+
+		"GET /v1/status/leader": s.statusLeader,
+		"GET /v1/status/peers":  s.statusPeers,
+
+		"GET /v1/explain/{name}":     s.explain,
+		"GET /v1/events":             s.events,
+		"GET /v1/prometheus/targets": s.prometheusTargets,
+		"GET /openapi.json":          s.openAPI,
+		"GET /healthz":               s.healthz,
+		"GET /readyz":                s.readyz,
+		"GET /{$}":                   s.home,
+	}
+}
+
+// unknownPath answers what has no route: with the methods that the path does
+// have, if any.
+func (s *Server) unknownPath(w http.ResponseWriter, r *http.Request) error {
+	other := new(http.Request)
+	*other = *r
+	var methods []string
+	for _, other.Method = range []string{http.MethodGet, http.MethodPut} {
+		if _, pattern := s.mux.Handler(other); pattern != "/" {
+			methods = append(methods, other.Method)
+		}
+	}
+	if methods != nil {
+		allow := strings.Join(methods, ", ")
+		w.Header().Set("Allow", allow)
+		http.Error(w, fmt.Sprintf("method %s not allowed here, but %s", r.Method, allow), http.StatusMethodNotAllowed)
+		return nil
+	}
+	return registry.Errorf(registry.NotFound, "there is nothing at %.200q; GET /openapi.json lists what there is", r.URL.Path)
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Serve answers what comes to a listener until ctx ends; then it answers what
+// is at hand, ends what waits, and closes the listener.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	server := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: headerTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	close(s.closing)
+	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	err := server.Shutdown(draining)
+	<-failed
+	if errors.Is(err, context.DeadlineExceeded) {
+		return server.Close()
+	}
+	return err
+}

@@ -1,0 +1,178 @@
+package admin
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+// serviceRequest is an instance as the agent's API takes it.
+type serviceRequest struct {
+	ID, Name, Address string
+	Tags              []string
+	Port              int
+	TaggedAddresses   map[string]registry.TaggedAddress
+	Meta              map[string]string
+	Weights           *registry.Weights
+	EnableTagOverride bool
+	Check             *checkRequest
+	Checks            []*checkRequest
+
+	Kind, Proxy, Connect, SocketPath, Ports, AI unsupported
+	Namespace, Partition, Locality              unsupported
+	Token                                       ignored
+}
+
+func (s *serviceRequest) registration() (r registry.Registration, err error) {
+	r.Instance = &registry.Instance{
+		ID: s.ID, Service: s.Name, Tags: s.Tags, Address: s.Address, TaggedAddresses: s.TaggedAddresses,
+		Port: s.Port, Meta: s.Meta, EnableTagOverride: s.EnableTagOverride,
+	}
+	if s.Weights != nil {
+		r.Instance.Weights = *s.Weights
+	}
+	add := func(c *checkRequest, path string) error {
+		check, err := c.registry(path)
+		check.InstanceID = "" // that of the instance beside it
+		r.Checks = append(r.Checks, check)
+		return err
+	}
+	if s.Check != nil && !reflect.ValueOf(s.Check).Elem().IsZero() { // some clients send {} for none
+		if err := add(s.Check, "Check"); err != nil {
+			return r, err
+		}
+	}
+	for n, c := range s.Checks {
+		if err := add(c, fmt.Sprintf("Checks[%d]", n)); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+func (s *Server) registerService(w http.ResponseWriter, r *http.Request) error {
+	var request serviceRequest
+	if err := decode(r, &request); err != nil {
+		return err
+	}
+	registration, err := request.registration()
+	if err != nil {
+		return err
+	}
+	registration.ReplaceChecks = truthy(r, "replace-existing-checks")
+	if err := s.cfg.Registry.Register(r.Context(), registration); err != nil {
+		return err
+	}
+	notice(w, registration.Notices())
+	return nil
+}
+
+// notice tells what of a registration cannot be found by a DNS name.
+func notice(w http.ResponseWriter, notices []string) {
+	for _, text := range notices {
+		w.Header().Add("X-Rollcall-Notice", text)
+	}
+	for _, text := range notices {
+		fmt.Fprintln(w, text)
+	}
+}
+
+func (s *Server) deregisterService(_ http.ResponseWriter, r *http.Request) error {
+	return s.cfg.Registry.Deregister(r.Context(), registry.Deregistration{InstanceID: r.PathValue("id")})
+}
+
+// noReason is Consul's text for a maintenance of which nobody said why.
+const noReason = "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."
+
+// maintenance takes an instance out of the answers, by a check that is critical,
+// or puts it back.
+func (s *Server) maintenance(_ http.ResponseWriter, r *http.Request) error {
+	enable, err := strconv.ParseBool(r.URL.Query().Get("enable"))
+	if err != nil {
+		return badRequest("the parameter enable must be true or false")
+	}
+	id := r.PathValue("id")
+	if s.cfg.Registry.View().Instance(s.cfg.Node, id) == nil {
+		return unknownService(id)
+	}
+	checkID := registry.ServiceMaintenancePrefix + id
+	if !enable {
+		err := s.cfg.Registry.Deregister(r.Context(), registry.Deregistration{CheckID: checkID})
+		if registry.CodeOf(err) == registry.NotFound {
+			return nil // it was not in maintenance
+		}
+		return err
+	}
+	reason := cmp.Or(r.URL.Query().Get("reason"), noReason)
+	return s.cfg.Registry.Register(r.Context(), registry.Registration{Checks: []registry.Check{{
+		ID: checkID, Name: "Service Maintenance Mode", Notes: reason, InstanceID: id,
+		Type: "maintenance", Status: registry.Critical,
+	}}})
+}
+
+func (s *Server) registerCheck(_ http.ResponseWriter, r *http.Request) error {
+	var request checkRequest
+	if err := decode(r, &request); err != nil {
+		return err
+	}
+	if request.ID == "" && request.CheckID == "" && request.Name == "" {
+		return badField("Name", "of the check is missing")
+	}
+	check, err := request.registry("Check")
+	if err != nil {
+		return err
+	}
+	return s.cfg.Registry.Register(r.Context(), registry.Registration{Checks: []registry.Check{check}})
+}
+
+func (s *Server) deregisterCheck(_ http.ResponseWriter, r *http.Request) error {
+	return s.cfg.Registry.Deregister(r.Context(), registry.Deregistration{CheckID: r.PathValue("id")})
+}
+
+// heartbeat sets the status that its path says.
+func (s *Server) heartbeat(status registry.Status) handler {
+	return func(_ http.ResponseWriter, r *http.Request) error {
+		return s.setStatus(r, status, r.URL.Query().Get("note"))
+	}
+}
+
+func (s *Server) updateCheck(_ http.ResponseWriter, r *http.Request) error {
+	var update struct {
+		Status registry.Status
+		Output string
+	}
+	if err := decode(r, &update); err != nil {
+		return err
+	}
+	if update.Status == 0 {
+		return badField("Status", "is missing: passing, warning or critical")
+	}
+	return s.setStatus(r, update.Status, update.Output)
+}
+
+// maxOutput is how much of a check's output is kept, octets.
+const maxOutput = 4 << 10
+
+func (s *Server) setStatus(r *http.Request, status registry.Status, output string) error {
+	return s.cfg.Registry.SetStatus(r.Context(), registry.StatusUpdate{CheckID: r.PathValue("id"), Status: status, Output: clip(output)})
+}
+
+// clip returns what is kept of a check's output.
+func clip(output string) string {
+	return strings.ToValidUTF8(output[:min(len(output), maxOutput)], "") // the cut may go through a character
+}
+
+func unknownService(id string) error {
+	return registry.Errorf(registry.NotFound, "Unknown service ID %q. Ensure that the service ID is passed, not the service name.", id)
+}
+
+// truthy tells whether a parameter is given and is not false.
+func truthy(r *http.Request, name string) bool {
+	query := r.URL.Query()
+	return query.Has(name) && query.Get(name) != "false" && query.Get(name) != "0"
+}

@@ -1,0 +1,233 @@
+package admin
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+// maxDepth is how deep the values of a body may lie in one another.
+const maxDepth = 32
+
+// decode reads the body into a struct. It is as strict as can be, because what a
+// registration does not do as meant is found out much later and elsewhere: a
+// field that is not known, one that is given twice, a value of another type are
+// refused by their names. A field's name is taken as Consul takes it, in any
+// case and with or without underscores.
+func decode(r *http.Request, into any) error {
+	body, err := io.ReadAll(r.Body)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return &registry.Error{Code: registry.Invalid, Message: fmt.Sprintf("the body is larger than %d octets", tooLarge.Limit), Err: err}
+	case err != nil:
+		return badRequest("the body ends early: %w", err)
+	case len(bytes.TrimSpace(body)) == 0:
+		return badRequest("the body is empty, and must be a JSON object")
+	case !utf8.Valid(body):
+		return badRequest("the body is no UTF-8 text")
+	case depth(body) > maxDepth:
+		return badRequest("the body has values more than %d deep in one another", maxDepth)
+	}
+	var syntax *json.SyntaxError
+	if err := json.Unmarshal(body, new(json.RawMessage)); errors.As(err, &syntax) {
+		return badRequest("the body is no JSON: %w at octet %d", syntax, syntax.Offset)
+	}
+	return fill(reflect.ValueOf(into).Elem(), bytes.TrimSpace(body), "")
+}
+
+// unsupported is a field of Consul's that rollcall does not act on. Clients send
+// it empty, which is all the same; with something in it the request is refused,
+// since its author counts on what would not happen.
+type unsupported struct{}
+
+// ignored is a field that clients send back as they have read it.
+type ignored struct{}
+
+// fill sets a value from JSON that is known to be well formed. The path names
+// the value to whoever sent it.
+func fill(v reflect.Value, raw []byte, path string) error {
+	switch v.Type() {
+	case reflect.TypeFor[ignored]():
+		return nil
+	case reflect.TypeFor[unsupported]():
+		if !isEmpty(raw) {
+			return badField(path, "is nothing that rollcall acts on: leave it out")
+		}
+		return nil
+	}
+	if string(raw) == "null" {
+		return nil
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		return fill(v.Elem(), raw, path)
+	case reflect.Struct:
+		return fillStruct(v, raw, path)
+	case reflect.Map:
+		return fillMap(v, raw, path)
+	case reflect.Slice:
+		return fillSlice(v, raw, path)
+	}
+	if err := json.Unmarshal(raw, v.Addr().Interface()); err != nil {
+		return mismatch(v, raw, path)
+	}
+	if v.Kind() == reflect.String && loneSurrogate(v.String(), raw) {
+		return badField(path, "holds half of a surrogate pair, which is no character")
+	}
+	return nil
+}
+
+func fillStruct(v reflect.Value, raw []byte, path string) error {
+	if raw[0] != '{' {
+		return mismatch(v, raw, path)
+	}
+	seen := make(map[string]bool)
+	for key, value := range members(raw) {
+		field, name := fieldOf(v, key)
+		if name == "" {
+			return badField(join(path, key), "is no field that rollcall knows")
+		}
+		if seen[name] {
+			return badField(join(path, name), "is there twice")
+		}
+		seen[name] = true
+		if err := fill(field, value, join(path, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fieldOf returns the field of a name, and the name as it is written here; an
+// empty one where there is no such field. It looks into embedded structs.
+func fieldOf(v reflect.Value, key string) (reflect.Value, string) {
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if f.Anonymous {
+			if field, name := fieldOf(v.Field(i), key); name != "" {
+				return field, name
+			}
+		} else if strings.EqualFold(f.Name, strings.ReplaceAll(key, "_", "")) {
+			return v.Field(i), f.Name
+		}
+	}
+	return reflect.Value{}, ""
+}
+
+func fillMap(v reflect.Value, raw []byte, path string) error {
+	if raw[0] != '{' {
+		return mismatch(v, raw, path)
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for key, value := range members(raw) {
+		at := reflect.ValueOf(key)
+		if v.MapIndex(at).IsValid() {
+			return badField(join(path, key), "is there twice")
+		}
+		element := reflect.New(v.Type().Elem()).Elem()
+		if err := fill(element, value, join(path, key)); err != nil {
+			return err
+		}
+		v.SetMapIndex(at, element)
+	}
+	return nil
+}
+
+func fillSlice(v reflect.Value, raw []byte, path string) error {
+	if raw[0] != '[' {
+		return mismatch(v, raw, path)
+	}
+	v.Set(reflect.MakeSlice(v.Type(), 0, 0))
+	for value := range elements(raw) {
+		at := fmt.Sprintf("%s[%d]", path, v.Len())
+		element := reflect.New(v.Type().Elem()).Elem()
+		if string(value) == "null" {
+			return mismatch(element, value, at)
+		}
+		if err := fill(element, value, at); err != nil {
+			return err
+		}
+		v.Set(reflect.Append(v, element))
+	}
+	return nil
+}
+
+// mismatch says which kind of value a field takes, and what came instead.
+func mismatch(v reflect.Value, raw []byte, path string) error {
+	want := "an object"
+	switch v.Interface().(type) {
+	case duration:
+		want = `a duration such as "10s", or a number of nanoseconds`
+	case registry.Status:
+		want = `"passing", "warning" or "critical"`
+	case string:
+		want = "a string"
+	case bool:
+		want = "true or false"
+	case int:
+		want = "a whole number"
+	default:
+		if v.Kind() == reflect.Slice {
+			want = "a list"
+		}
+	}
+	got := fmt.Sprintf("%.60s", string(raw))
+	switch raw[0] {
+	case '{':
+		got = "an object"
+	case '[':
+		got = "a list"
+	}
+	if path == "" {
+		return badRequest("the body must be %s, and not %s", want, got)
+	}
+	return badField(path, "must be "+want+", and not "+got)
+}
+
+// badField returns an error that begins with the field's name, on one line
+// whatever that is.
+func badField(path, message string) error {
+	shown := strings.Trim(fmt.Sprintf("%.80q", path), `"`)
+	return &registry.Error{Code: registry.Invalid, Field: path, Message: shown + " " + message}
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+// duration is a time.Duration as Consul takes it: a text such as 10s, or a
+// number of nanoseconds.
+type duration time.Duration
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *duration) UnmarshalJSON(raw []byte) error {
+	if raw[0] != '"' {
+		return json.Unmarshal(raw, (*int64)(d))
+	}
+	var text string
+	if err := json.Unmarshal(raw, &text); err != nil || text == "" {
+		return err
+	}
+	parsed, err := time.ParseDuration(text)
+	*d = duration(parsed)
+	return err
+}
+
+// MarshalJSON implements json.Marshaler.
+func (d duration) MarshalJSON() ([]byte, error) {
+	return fmt.Appendf(nil, "%q", time.Duration(d)), nil
+}

@@ -1,0 +1,262 @@
+package admin
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+func TestAHostThatIsNotOursIsMisdirected(t *testing.T) {
+	e := start(t, func(c *Config) { c.Hosts = []string{"rollcall.example.com"} })
+	for _, row := range []struct {
+		host string
+		want int
+	}{
+		{"127.0.0.1:5380", 200},
+		{"[::1]:5380", 200},
+		{"localhost", 200},
+		{"LOCALHOST:5380", 200},
+		{"n1:5380", 200},
+		{"Rollcall.Example.Com", 200},
+		{"rebinding.example.net", 421},
+		{"rollcall.example.com.evil.net", 421},
+		{"127.0.0.1.evil.net:5380", 421},
+	} {
+		if status, _, _ := e.do("GET", "/v1/agent/services", "", "Host", row.host); status != row.want {
+			t.Errorf("Host %s: %d, want %d", row.host, status, row.want)
+		}
+	}
+}
+
+func TestAPageOfAnotherOriginMayNotWrite(t *testing.T) {
+	e := start(t, nil)
+	for _, header := range [][]string{
+		{"Origin", "https://evil.example"},
+		{"Sec-Fetch-Site", "cross-site"},
+		{"Sec-Fetch-Site", "same-site"},
+	} {
+		status, _, _ := e.do("PUT", "/v1/agent/service/register", `{"Name":"web"}`, header...)
+		if status != http.StatusForbidden {
+			t.Errorf("%v: %d, want 403", header, status)
+		}
+	}
+	if e.registry.View().Service("web") != nil {
+		t.Error("the service was registered all the same")
+	}
+	_, _, header := e.do("GET", "/v1/agent/services", "", "Origin", "https://evil.example")
+	for name := range header {
+		if strings.HasPrefix(name, "Access-Control-") {
+			t.Errorf("the reply has %s", name)
+		}
+	}
+}
+
+func TestWithoutTheTokenOnlyHealthIsAnswered(t *testing.T) {
+	const token = "0123456789abcdef0123456789abcdef"
+	e := start(t, func(c *Config) { c.Token = token })
+	for _, row := range []struct {
+		path   string
+		header []string
+		want   int
+	}{
+		{"/v1/agent/services", nil, 403},
+		{"/metrics", nil, 403},
+		{"/", nil, 403},
+		{"/nowhere", nil, 403},
+		{"/healthz", nil, 200},
+		{"/readyz", nil, 200},
+		{"/v1/agent/services?token=" + token, nil, 403},
+		{"/v1/agent/services", []string{"X-Consul-Token", token}, 200},
+		{"/v1/agent/services", []string{"Authorization", "Bearer " + token}, 200},
+		{"/v1/agent/services", []string{"Authorization", "Basic " + token}, 403},
+		{"/v1/agent/services", []string{"X-Consul-Token", token[:31]}, 403},
+		{"/v1/agent/services", []string{"X-Consul-Token", token + "0"}, 403},
+		{"/v1/agent/services", []string{"X-Consul-Token", ""}, 403},
+	} {
+		status, body, _ := e.do("GET", row.path, "", row.header...)
+		if status != row.want {
+			t.Errorf("%s %v: %d, want %d", row.path, row.header, status, row.want)
+		}
+		if strings.Contains(body, token) {
+			t.Errorf("%s %v: the reply shows the token", row.path, row.header)
+		}
+	}
+}
+
+func TestABodyOfMoreThanAMebibyteIsTooLarge(t *testing.T) {
+	e := start(t, nil)
+	body := `{"Name":"web","Meta":{"k":"` + strings.Repeat("v", maxBody) + `"}}`
+	status, text, _ := e.do("PUT", "/v1/agent/service/register", body)
+	if status != http.StatusRequestEntityTooLarge || !strings.Contains(text, "larger than 1048576 octets") {
+		t.Errorf("%d %q, want 413 and the limit", status, text)
+	}
+}
+
+func TestAnEndlessBodyIsTooLarge(t *testing.T) {
+	e := start(t, nil)
+	request, err := http.NewRequest("PUT", e.url+"/v1/agent/service/register", io.LimitReader(endless{}, 1<<30))
+	check(t, err)
+	response, err := e.http.Do(request)
+	if err != nil {
+		return // it was cut off in the middle of it
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("%s, want 413", response.Status)
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for n := range p {
+		p[n] = ' '
+	}
+	return len(p), nil
+}
+
+func TestHeadersOfMoreThan32KiBAreTooLarge(t *testing.T) {
+	e := start(t, nil)
+	status, _, _ := e.do("GET", "/v1/agent/services", "", "X-Long", strings.Repeat("x", 48<<10))
+	if status != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("%d, want 431", status)
+	}
+}
+
+// A connection in a bubble: its deadlines are those of the bubble's clock.
+type pipes struct {
+	connections chan net.Conn
+	closed      chan struct{}
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.connections:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p pipes) Close() error   { close(p.closed); return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5380} }
+
+// slowly serves in a bubble and hands over one connection to it.
+func slowly(t *testing.T, talk func(t *testing.T, feed *registry.Feed, c net.Conn)) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := registry.NewFeed(registry.NewView("dc1").Txn(7).Commit().View)
+		s, err := New(Config{Registry: fixed{feed: feed}, Node: "n1", Datacenter: "dc1"})
+		check(t, err)
+		l := pipes{make(chan net.Conn), make(chan struct{})}
+		ended := make(chan error, 1)
+		ctx, stop := context.WithCancel(t.Context())
+		go func() { ended <- s.Serve(ctx, l) }()
+		client, server := net.Pipe()
+		l.connections <- server
+		talk(t, feed, client)
+		client.Close()
+		stop()
+		check(t, <-ended)
+	})
+}
+
+// fixed is a registry that is only read.
+type fixed struct {
+	registry.Registry
+	feed *registry.Feed
+}
+
+func (f fixed) View() *registry.View { return f.feed.View() }
+
+func TestAClientThatDawdlesIsCutOff(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		sent string
+		want time.Duration
+	}{
+		{"within its header", "PUT /v1/agent/service/register HTTP/1.1\r\nHost: localhost\r\n", 5 * time.Second},
+		{"within its body", "PUT /v1/agent/service/register HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{", 30 * time.Second},
+		{"before its next request", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 60 * time.Second},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			slowly(t, func(t *testing.T, _ *registry.Feed, c net.Conn) {
+				began := time.Now()
+				go io.WriteString(c, row.sent)
+				io.Copy(io.Discard, c)
+				if got := time.Since(began).Round(time.Second); got != row.want {
+					t.Errorf("cut off after %v, want %v", got, row.want)
+				}
+			})
+		})
+	}
+}
+
+func TestABlockingQueryOutlastsTheTimesToReadAndToWrite(t *testing.T) {
+	slowly(t, func(t *testing.T, feed *registry.Feed, c net.Conn) {
+		began := time.Now()
+		go fmt.Fprint(c, "GET /v1/catalog/services?index=7&wait=5m HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		time.AfterFunc(4*time.Minute, func() {
+			txn := feed.View().Txn(9)
+			txn.PutInstance(&registry.Instance{Node: "n1", ID: "web", Service: "web"})
+			feed.Publish(txn.Commit())
+		})
+		response, err := http.ReadResponse(bufio.NewReader(c), nil)
+		check(t, err)
+		body, err := io.ReadAll(response.Body)
+		check(t, err)
+		if got := time.Since(began); got != 4*time.Minute {
+			t.Errorf("answered after %v, want 4m0s", got)
+		}
+		diff(t, "body", string(body), `{"web":[]}`+"\n")
+		diff(t, "index", response.Header.Get("X-Consul-Index"), "9")
+	})
+}
+
+func TestCheckExposure(t *testing.T) {
+	for _, row := range []struct {
+		addr                          string
+		token, certificates, insecure bool
+		ok                            bool
+	}{
+		{addr: "127.0.0.1:5380", ok: true},
+		{addr: "127.8.9.10:5380", ok: true},
+		{addr: "[::1]:5380", ok: true},
+		{addr: "localhost:5380", ok: true},
+		{addr: "0.0.0.0:5380"},
+		{addr: ":5380"},
+		{addr: "[::]:5380"},
+		{addr: "10.0.0.1:5380"},
+		{addr: "localhost.example.com:5380"},
+		{addr: "nonsense"},
+		{addr: "0.0.0.0:5380", token: true, ok: true},
+		{addr: "0.0.0.0:5380", certificates: true, ok: true},
+		{addr: "0.0.0.0:5380", insecure: true, ok: true},
+	} {
+		err := CheckExposure(row.addr, row.token, row.certificates, row.insecure)
+		if (err == nil) != row.ok {
+			t.Errorf("%+v: %v", row, err)
+		}
+	}
+}
+
+func TestABracketedAddressWithoutAPortIsAHost(t *testing.T) {
+	s, err := New(Config{Registry: fixed{feed: registry.NewFeed(registry.NewView("dc1"))}})
+	check(t, err)
+	r := httptest.NewRequest("GET", "/healthz", nil)
+	r.Host = "[::1]"
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}

@@ -1,0 +1,175 @@
+package admin
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html/template"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+//go:embed home.html
+var homeTemplate string
+
+// Bounds on what the page shows of a large registry. What is worst comes first.
+const (
+	homeServices  = 200 // services
+	homeInstances = 50  // instances of each
+)
+
+// homePage is the page for people: what is registered, what is ill first. It
+// needs no script and loads nothing from anywhere.
+type homePage struct {
+	template *template.Template
+	policy   string // Content-Security-Policy, which lets through the page's own style alone
+}
+
+func newHomePage() (*homePage, error) {
+	page, err := template.New("home").Parse(homeTemplate)
+	if err != nil {
+		return nil, fmt.Errorf("reading the template of the page: %w", err)
+	}
+	_, rest, _ := strings.Cut(homeTemplate, "<style>")
+	style, _, ok := strings.Cut(rest, "</style>")
+	if !ok {
+		return nil, errors.New("the template of the page has no style")
+	}
+	sum := sha256.Sum256([]byte(style))
+	return &homePage{page, "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"}, nil
+}
+
+// homeView is what the page shows.
+type homeView struct {
+	Node, Datacenter, Version, Zone string
+	Filter                          string // part of a service's name
+	Index                           uint64
+	Unready                         string         // why clients should go elsewhere
+	Found                           int            // services
+	Counts                          homeCounts     // of their instances
+	Services                        []*homeService // those that are shown
+	More                            int            // how many are not
+}
+
+type homeCounts struct{ Passing, Warning, Critical int }
+
+// Total returns the number of instances.
+func (c homeCounts) Total() int { return c.Passing + c.Warning + c.Critical }
+
+type homeService struct {
+	Name      string
+	Counts    homeCounts
+	Instances []homeInstance
+	More      int // instances that are not shown
+	service   *registry.Service
+}
+
+type homeInstance struct {
+	ID, Node    string
+	Address     string // with the port, if it has one
+	Status      registry.Status
+	Maintenance bool
+	Tags        []string
+	Says        string // what the check says that makes it so
+}
+
+func (s *Server) home(w http.ResponseWriter, r *http.Request) error {
+	v := s.cfg.Registry.View()
+	shown := homeView{
+		Node: s.cfg.Node, Datacenter: s.cfg.Datacenter, Version: s.cfg.Version, Zone: strings.Trim(s.cfg.Zone, "."),
+		Filter: r.URL.Query().Get("q"), Index: v.Index(),
+	}
+	if s.cfg.Ready != nil {
+		if err := s.cfg.Ready(); err != nil {
+			shown.Unready = err.Error()
+		}
+	}
+	shown.addServices(v)
+	var page bytes.Buffer
+	if err := s.page.template.Execute(&page, shown); err != nil {
+		return fmt.Errorf("writing the page: %w", err)
+	}
+	header := w.Header()
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Security-Policy", s.page.policy)
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("Cache-Control", "no-store")
+	_, _ = w.Write(page.Bytes())
+	return nil
+}
+
+func (h *homeView) addServices(v *registry.View) {
+	for service := range v.Services() {
+		if !strings.Contains(strings.ToLower(service.Name), strings.ToLower(h.Filter)) {
+			continue
+		}
+		s := &homeService{Name: service.Name, service: service}
+		for _, i := range service.Instances {
+			s.Counts.add(v.StatusOf(i))
+			h.Counts.add(v.StatusOf(i))
+		}
+		h.Services = append(h.Services, s)
+	}
+	slices.SortStableFunc(h.Services, func(a, b *homeService) int {
+		return cmp.Or(cmp.Compare(b.Counts.Critical, a.Counts.Critical), cmp.Compare(b.Counts.Warning, a.Counts.Warning))
+	})
+	h.Found = len(h.Services)
+	if h.More = h.Found - homeServices; h.More > 0 {
+		h.Services = h.Services[:homeServices]
+	}
+	for _, s := range h.Services {
+		s.addInstances(v)
+	}
+}
+
+func (c *homeCounts) add(s registry.Status) {
+	switch s {
+	case registry.Passing:
+		c.Passing++
+	case registry.Warning:
+		c.Warning++
+	default:
+		c.Critical++
+	}
+}
+
+func (s *homeService) addInstances(v *registry.View) {
+	instances := slices.Clone(s.service.Instances)
+	slices.SortStableFunc(instances, func(a, b *registry.Instance) int { return cmp.Compare(v.StatusOf(b), v.StatusOf(a)) })
+	if s.More = len(instances) - homeInstances; s.More > 0 {
+		instances = instances[:homeInstances]
+	}
+	for _, i := range instances {
+		s.Instances = append(s.Instances, newHomeInstance(v, i))
+	}
+}
+
+func newHomeInstance(v *registry.View, i *registry.Instance) homeInstance {
+	h := homeInstance{
+		ID: i.ID, Node: i.Node, Address: i.Address, Tags: i.Tags, Status: v.StatusOf(i), Maintenance: i.InMaintenance(),
+	}
+	checks := i.Checks
+	if n := v.Node(i.Node); n != nil {
+		h.Address = cmp.Or(h.Address, n.Address)
+		checks = slices.Concat(checks, n.Checks)
+	}
+	if i.Port > 0 {
+		h.Address = net.JoinHostPort(h.Address, strconv.Itoa(i.Port))
+	}
+	for _, c := range checks {
+		if c.Status == h.Status && h.Status != registry.Passing && h.Says == "" {
+			h.Says = cmp.Or(c.Output, c.Notes, c.Name)
+		}
+	}
+	return h
+}

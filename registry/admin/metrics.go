@@ -1,0 +1,63 @@
+package admin
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics counts requests, by the route that answered them and never by the
+// path, which may hold anything.
+type metrics struct {
+	requests  *prometheus.CounterVec
+	duration  *prometheus.HistogramVec
+	inflight  prometheus.Gauge
+	panics    prometheus.Counter
+	watchers  prometheus.Gauge
+	events    prometheus.Counter
+	explained prometheus.Histogram
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	with := promauto.With(r)
+	return &metrics{
+		requests: with.NewCounterVec(prometheus.CounterOpts{
+			Name: "rollcall_http_requests_total", Help: "Requests to the HTTP endpoint.",
+		}, []string{"handler", "method", "code"}),
+		duration: with.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "rollcall_http_request_duration_seconds", Help: "Time to answer a request; a blocking query's includes its wait.",
+			Buckets: prometheus.ExponentialBuckets(100e-6, 4, 10),
+		}, []string{"handler"}),
+		inflight: with.NewGauge(prometheus.GaugeOpts{
+			Name: "rollcall_http_inflight_requests", Help: "Requests being answered.",
+		}),
+		panics: with.NewCounter(prometheus.CounterOpts{
+			Name: "rollcall_http_panics_total", Help: "Requests that ended in a panic.",
+		}),
+		watchers: with.NewGauge(prometheus.GaugeOpts{
+			Name: "rollcall_watch_clients", Help: "Blocking queries and event streams that are open.",
+		}),
+		events: with.NewCounter(prometheus.CounterOpts{
+			Name: "rollcall_watch_events_total", Help: "Events sent to event streams.",
+		}),
+		explained: with.NewHistogram(prometheus.HistogramOpts{
+			Name: "rollcall_explain_duration_seconds", Help: "Time to explain an answer.",
+			Buckets: prometheus.ExponentialBuckets(10e-6, 4, 8),
+		}),
+	}
+}
+
+// measure counts what a route answers.
+func (m *metrics) measure(pattern string, next http.Handler) http.Handler {
+	_, path, ok := strings.Cut(pattern, " ")
+	if !ok {
+		path = pattern
+	}
+	label := prometheus.Labels{"handler": path}
+	next = promhttp.InstrumentHandlerCounter(m.requests.MustCurryWith(label), next)
+	next = promhttp.InstrumentHandlerDuration(m.duration.MustCurryWith(label), next)
+	return promhttp.InstrumentHandlerInFlight(m.inflight, next)
+}

@@ -1,0 +1,119 @@
+package zones
+
+// answer reads the labels that stand before the zone:
+//
+//	[TAG.]SERVICE.service[.DC]        the instances of a service
+//	_SERVICE._TAG[.service][.DC]      the same (RFC 2782); _tcp and _udp mean no tag
+//	ID._SERVICE._tcp[.service][.DC]   one instance (RFC 6763)
+//	_services._dns-sd._udp[.DC]       the list of services (RFC 6763)
+//	NODE.node[.DC]                    a node
+//	HEX.addr[.DC]                     the address that is written in the name
+//	ns                                the primary name server
+//
+// They are read from the right, as Consul reads them: the first that is a kind,
+// or begins with an underscore, says what the name is about. What stands behind
+// it is the datacenter, DC or DC.dc.
+//
+// A name that others end in, and that has no meaning of its own, is an empty
+// non-terminal: it is there, and has no records.
+func (r *resolution) answer(labels []string) *Answer {
+	switch {
+	case len(labels) == 0:
+		return r.apex()
+	case len(labels) == 1 && labels[0] == "ns":
+		return r.ns()
+	case len(labels) == 1 && labels[0] == "dc":
+		return r.nonTerminal(nil)
+	}
+	at := len(labels) - 1
+	for at >= 0 && !isKind(labels[at]) && labels[at][0] != '_' {
+		at--
+	}
+	switch {
+	case at < 0 && r.isLocal(labels):
+		return r.nonTerminal(nil)
+	case at < 0:
+		return r.formless(labels)
+	case !r.isLocal(labels[at+1:]):
+		return r.noName(show(labels[at+1:]...) + " is no datacenter that is known here")
+	case labels[at][0] == '_':
+		return r.underscored(labels[:at+1])
+	}
+	before := labels[:at]
+	switch kind := labels[at]; kind {
+	case "service":
+		return r.serviceName(before)
+	case "node":
+		return r.node(before)
+	case "addr":
+		return r.addr(before)
+	case "query":
+		if len(before) == 0 {
+			return r.nonTerminal(nil)
+		}
+		return r.noName("no prepared query " + show(before...) + " is registered")
+	default:
+		return r.noName("there is nothing of the kind " + kind + " here")
+	}
+}
+
+// isKind tells whether a label says what a name is about. The last three are
+// Consul's mesh: they keep their meaning, and have nothing behind them here.
+func isKind(label string) bool {
+	switch label {
+	case "service", "node", "addr", "query", "connect", "virtual", "ingress":
+		return true
+	}
+	return false
+}
+
+// isLocal tells whether the labels before the zone mean this datacenter.
+func (r *resolution) isLocal(labels []string) bool {
+	if len(labels) == 2 && labels[1] == "dc" {
+		labels = labels[:1]
+	}
+	return len(labels) == 0 || len(labels) == 1 && same(r.v.Datacenter(), labels[0])
+}
+
+// serviceName reads what stands before the label service.
+func (r *resolution) serviceName(labels []string) *Answer {
+	n := len(labels)
+	switch {
+	case n == 0:
+		return r.nonTerminal(nil)
+	case n == 1 && labels[0][0] == '_' && r.v.Service(labels[0]) == nil,
+		n >= 2 && labels[n-1][0] == '_' && labels[n-2][0] == '_':
+		return r.underscored(labels)
+	}
+	return r.service(labels)
+}
+
+// underscored reads _SERVICE._TAG, ID._SERVICE._tcp, and what leads there.
+func (r *resolution) underscored(labels []string) *Answer {
+	n := len(labels)
+	tag := labels[n-1][1:]
+	protocol := tag == "tcp" || tag == "udp"
+	switch {
+	case n == 1 && protocol:
+		return r.nonTerminal(nil)
+	case n == 1:
+		return r.tag(tag)
+	case tag == "udp" && labels[n-2] == "_dns-sd":
+		return r.browse(labels[:n-2])
+	case n == 2 && labels[0][0] == '_' && protocol:
+		return r.protocol(labels[0][1:])
+	case n == 2 && labels[0][0] == '_':
+		return r.tagged(labels[0][1:], tag)
+	case n == 3 && labels[1][0] == '_' && protocol:
+		return r.instance(labels[0], labels[1][1:])
+	}
+	return r.formless(labels)
+}
+
+// formless answers for a name that is of no form above.
+func (r *resolution) formless(labels []string) *Answer {
+	if name, ok := join(labels); ok && r.v.Service(name) != nil {
+		return r.noName(name + " is a service: ask for " + name + ".service." + r.zone.Name)
+	}
+	return r.noName("no name in " + r.zone.Name + " has the form of " + show(labels...))
+}

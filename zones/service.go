@@ -1,0 +1,276 @@
+package zones
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+// service answers for [TAG.]SERVICE.service. It is read as Consul reads it, the
+// last label as the service and those before it as one tag; a service whose own
+// name has dots is found where that finds none.
+func (r *resolution) service(labels []string) *Answer {
+	name, ok := join(labels)
+	if !ok {
+		return r.noName("no service " + show(labels...) + " is registered")
+	}
+	leads := r.v.HasServiceBelow(name)
+	var near *registry.Service // a service that nobody bears the tag of
+	for at := len(name); at > 0; {
+		at = strings.LastIndexByte(name[:at], '.')
+		s := r.v.Service(name[at+1:])
+		if s == nil {
+			continue
+		}
+		// Names with dots can be read in several ways, so that what is found may be
+		// hidden by another service that comes.
+		stamp := s.Stamp
+		if strings.Contains(s.Name, ".") {
+			stamp = r.v.Stamp()
+		}
+		if at < 0 {
+			return r.instances(s, "", stamp)
+		}
+		tag := name[:at]
+		if r.v.HasTag(tag) && anyBears(s, tag) {
+			return r.instances(s, tag, stamp)
+		}
+		leads = leads || leadsToTag(s, tag)
+		if near == nil {
+			near = s
+		}
+	}
+	switch {
+	case leads:
+		return r.nonTerminal(r.v.ServicesStamp())
+	case near != nil:
+		return r.noTag(near, name[:len(name)-len(near.Name)-1])
+	}
+	return r.noName("no service " + show(labels[len(labels)-1]) + " is registered")
+}
+
+// tagged answers for _SERVICE._TAG.
+func (r *resolution) tagged(service, tag string) *Answer {
+	s := r.labelled(service)
+	switch {
+	case s == nil:
+		return r.noName("no service " + show(service) + " is registered")
+	case strings.Contains(tag, ".") || !anyBears(s, tag):
+		return r.noTag(s, tag)
+	}
+	return r.instances(s, tag, s.Stamp)
+}
+
+// protocol answers for _SERVICE._tcp and _udp, which mean no tag, and are where
+// DNS-SD lists the instances.
+func (r *resolution) protocol(service string) *Answer {
+	s := r.labelled(service)
+	switch {
+	case s == nil:
+		return r.noName("no service " + show(service) + " is registered")
+	case r.qtype == dns.TypePTR:
+		return r.list(s)
+	}
+	return r.instances(s, "", s.Stamp)
+}
+
+// tag answers for _TAG, which the names _SERVICE._TAG end in.
+func (r *resolution) tag(tag string) *Answer {
+	if strings.Contains(tag, ".") || !r.v.HasTag(tag) {
+		return r.noName("no instance bears the tag " + show(tag))
+	}
+	return r.nonTerminal(r.v.ServicesStamp())
+}
+
+// labelled returns the service whose name is one label.
+func (r *resolution) labelled(service string) *registry.Service {
+	if strings.Contains(service, ".") {
+		return nil
+	}
+	return r.v.Service(service)
+}
+
+func (r *resolution) noTag(s *registry.Service, tag string) *Answer {
+	return r.noName("no instance of " + show(lower(s.Name)) + " bears the tag " + show(strings.Split(tag, ".")...))
+}
+
+func anyBears(s *registry.Service, tag string) bool {
+	for _, i := range s.Instances {
+		if bears(i, tag) {
+			return true
+		}
+	}
+	return false
+}
+
+// leadsToTag tells whether a service has a tag with dots that ends in suffix.
+func leadsToTag(s *registry.Service, suffix string) bool {
+	for _, i := range s.Instances {
+		for _, tag := range i.Tags {
+			if at := len(tag) - len(suffix); at > 0 && tag[at-1] == '.' && same(tag[at:], suffix) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// instances answers with the instances of a service that may be used and bear
+// the tag, if there is one.
+func (r *resolution) instances(s *registry.Service, tag string, stamp *registry.Stamp) *Answer {
+	endpoints := r.endpoints(s, tag, "")
+	if len(endpoints) == 0 {
+		return r.noData(stamp, r.noInstance())
+	}
+	switch r.qtype {
+	case dns.TypeSRV:
+		return r.srv(endpoints, stamp)
+	case dns.TypeTXT:
+		return r.positive(r.texts(endpoints), stamp)
+	case dns.TypeA, dns.TypeAAAA, dns.TypeANY:
+		return r.addressesOf(endpoints, stamp)
+	}
+	return r.noData(stamp, "")
+}
+
+// endpoints returns the instances that may be used, and makes them the subject
+// of the answer.
+func (r *resolution) endpoints(s *registry.Service, tag, id string) []registry.Endpoint {
+	r.about.service, r.about.tag, r.about.id = s, tag, id
+	endpoints := r.v.Endpoints(s, r.z.config.OnlyPassing)
+	if tag == "" && id == "" {
+		return endpoints
+	}
+	chosen := endpoints[:0]
+	for _, e := range endpoints {
+		if r.about.covers(e.Instance) {
+			chosen = append(chosen, e)
+		}
+	}
+	return chosen
+}
+
+// addressesOf answers with the endpoints' addresses. Where all of them are names
+// it is one CNAME: two at one owner would be none (RFC 1034, section 3.6.2).
+func (r *resolution) addressesOf(endpoints []registry.Endpoint, stamp *registry.Stamp) *Answer {
+	at := make(map[netip.Addr]int, len(endpoints)) // to the index of its record
+	records := make([]Record, 0, len(endpoints))
+	hasAddress, alias := false, ""
+	var aliased *registry.Instance
+	for _, e := range endpoints {
+		p := r.placeOf(e)
+		hasAddress = hasAddress || p.v4.IsValid() || p.v6.IsValid()
+		if alias == "" {
+			alias, aliased = p.name, e.Instance
+		}
+		added, known := false, false
+		for _, a := range [...]netip.Addr{p.v4, p.v6} {
+			if !a.IsValid() || a.Is4() && !r.wants(dns.TypeA) || a.Is6() && !r.wants(dns.TypeAAAA) {
+				continue
+			}
+			if n, found := at[a]; found {
+				records[n].Weight += e.Weight
+				known = true
+				continue
+			}
+			at[a] = len(records)
+			records = append(records, Record{RR: r.z.address(r.owner, a), Weight: e.Weight})
+			added = true
+		}
+		if !added {
+			r.leaveOut(e.Instance, p.absence(known))
+		}
+	}
+	if !hasAddress && alias != "" {
+		delete(r.about.left, aliased)
+		return r.alias(alias, stamp)
+	}
+	return r.positive(records, stamp)
+}
+
+// place is where an endpoint is: at an address of each family, or under a name.
+type place struct {
+	v4, v6 netip.Addr
+	name   string
+}
+
+// placeOf returns where an endpoint is. Its own address, or else its node's,
+// comes first; those tagged with a family make up for what is missing.
+func (r *resolution) placeOf(e registry.Endpoint) (p place) {
+	i, n := e.Instance, e.Node
+	texts := [...]string{i.Address, i.TaggedAddresses["lan_ipv4"].Address, i.TaggedAddresses["lan_ipv6"].Address, "", ""}
+	if n != nil && (i.Address == "" || r.isOwner(i.Address)) {
+		texts[0], texts[3], texts[4] = n.Address, n.TaggedAddresses["lan_ipv4"], n.TaggedAddresses["lan_ipv6"]
+	}
+	for _, text := range texts {
+		switch a, ok := parseAddress(text); {
+		case !ok && p.name == "" && !r.isOwner(text):
+			p.name, _ = hostName(text)
+		case ok && a.Is4() && !p.v4.IsValid():
+			p.v4 = a
+		case ok && a.Is6() && !p.v6.IsValid():
+			p.v6 = a
+		}
+	}
+	return p
+}
+
+// absence says why an endpoint adds no record to an answer.
+func (p place) absence(known bool) string {
+	switch {
+	case known:
+		return "another instance has the same address"
+	case p.v4.IsValid() || p.v6.IsValid():
+		return "it has no address of that family"
+	case p.name != "":
+		return "its address is a name, of which an answer has one at most, and none beside addresses"
+	}
+	return "it has no address"
+}
+
+// isOwner tells whether an address is the very name that is being asked for. An
+// instance of which it is one is found at its node.
+func (r *resolution) isOwner(address string) bool {
+	return same(strings.TrimSuffix(address, "."), strings.TrimSuffix(r.owner, "."))
+}
+
+// srv answers with a SRV record for each endpoint.
+func (r *resolution) srv(endpoints []registry.Endpoint, stamp *registry.Stamp) *Answer {
+	type place struct {
+		name string
+		port int
+	}
+	seen := make(map[place]bool, len(endpoints))
+	records := make([]Record, 0, len(endpoints))
+	targets := targets{r: r}
+	for _, e := range endpoints {
+		t, ok := targets.of(e)
+		if !ok {
+			r.leaveOut(e.Instance, "its address leads to none")
+			continue
+		}
+		if p := (place{t.name, e.Port}); seen[p] {
+			r.leaveOut(e.Instance, "another instance has the same address and port")
+			continue
+		} else {
+			seen[p] = true
+		}
+		records = append(records, Record{
+			RR: &dns.SRV{
+				Hdr: r.z.header(r.owner, dns.TypeSRV), Priority: 1, Weight: uint16(min(e.Weight, 65535)),
+				Port: uint16(e.Port), Target: t.name,
+			},
+			Weight: e.Weight, Glue: t.glue,
+		})
+	}
+	if targets.ours {
+		stamp = r.v.Stamp() // the answer depends on other services, too
+	}
+	if len(records) == 0 {
+		return r.noData(stamp, r.about.count(len(endpoints))+", none at an address that can be found")
+	}
+	return r.positive(records, stamp)
+}

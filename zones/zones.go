@@ -1,0 +1,169 @@
+// Package zones knows which names there are and what they mean: it turns a
+// question and a View of the registry into RRsets, and a name that is not there
+// into the sentence that says why.
+//
+// The grammar of the names is Consul's, told in grammar.go; where what Consul
+// answers and what the RFCs demand differ, the RFCs win. SOA and NS, for
+// example, are at the apex and nowhere else, and a name is only said not to
+// exist where nothing exists below it (RFC 8020).
+//
+// The package reads Views and returns records. It keeps nothing, waits for
+// nothing, and knows neither packets nor sockets nor caches; how many records
+// are sent, and in which order, is for others to say.
+//
+// It keeps two invariants. Every target of a SRV record that it makes resolves
+// here, to just the addresses that the record's glue has, or is a name in
+// somebody else's zone. And an Answer's Stamp is superseded by whatever change
+// would make the Answer another one, so that it may be kept until then.
+package zones
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+// Config says which zones there are and how they answer.
+type Config struct {
+	Zones       []string      // the first is the primary one, the others answer alike
+	Node        string        // the own node: where ns.ZONE is
+	Service     string        // the service whose nodes are the zones' name servers
+	TTL         time.Duration // of positive answers, whole seconds
+	NegativeTTL time.Duration // of negative ones, and the SOA's minimum
+	OnlyPassing bool          // leave out instances in warning
+	MaxAnswers  int           // records that one client is sent of an RRset; here only Explain mentions it. 0: all
+}
+
+// Zones answers for its zones. It is immutable.
+type Zones struct {
+	config      Config
+	ttl         uint32
+	negativeTTL uint32
+	zones       []*Zone
+	byName      map[string]*Zone // the zones and the reverse zones, by name in wire format
+	above       map[string]bool  // the names in wire format that some zone's name ends in
+	arpa        *Zone            // stands for the zones of addresses that are nobody's private ones
+}
+
+// Zone is one of the zones.
+type Zone struct {
+	Name    string // fully qualified, in lower case
+	size    int    // labels in Name
+	mname   string // for the SOA: the primary server, and
+	rname   string // the mailbox of who is responsible
+	reverse bool   // it is of addresses and not of services
+}
+
+// Question is a name and a type, of class IN.
+type Question struct {
+	Name string // in wire format and in lower case, the root's zero octet included
+	Type uint16
+}
+
+// Answer is what a question is answered with.
+type Answer struct {
+	Rcode         int
+	Authoritative bool
+	Zone          *Zone    // nil: the name is in none of ours
+	Records       []Record // the answer section, in the View's order
+	Authority     []dns.RR // the SOA, where there is no record
+	Extra         []dns.RR // additional records that belong to no record
+	Shuffle       bool     // the records may be given in any order, by weight
+	Explanation   EDE      // why there is no record
+	Stamp         *registry.Stamp
+	Cacheable     bool // the answer may be kept for as long as Stamp is current
+}
+
+// Record is a record of the answer section.
+type Record struct {
+	RR     dns.RR
+	Weight int      // its share of the first places
+	Glue   []dns.RR // the addresses of its target
+}
+
+// EDE is an Extended DNS Error (RFC 8914). The zero value is none.
+type EDE struct {
+	Code uint16
+	Text string
+}
+
+// New returns the zones of a Config, or an error that names what is wrong.
+func New(config Config) (*Zones, error) {
+	z := &Zones{config: config, byName: make(map[string]*Zone), above: make(map[string]bool)}
+	if len(config.Zones) == 0 {
+		return nil, errors.New("there is no zone to answer for")
+	}
+	var err error
+	if z.ttl, err = seconds("TTL", config.TTL); err != nil {
+		return nil, err
+	}
+	if z.negativeTTL, err = seconds("negative TTL", config.NegativeTTL); err != nil {
+		return nil, err
+	}
+	for _, name := range config.Zones {
+		if err := z.add(name); err != nil {
+			return nil, err
+		}
+	}
+	z.addReverse()
+	return z, nil
+}
+
+// maxZone leaves room for whatever the registry holds within a name's 255 octets.
+const maxZone = 100
+
+func (z *Zones) add(name string) error {
+	wire, ok := pack(name)
+	if !ok || wire == "\x00" || len(wire) > maxZone || strings.Contains(name, `\`) {
+		return fmt.Errorf("zone %q is no domain name of 1 to %d octets", name, maxZone)
+	}
+	if z.byName[wire] != nil {
+		return fmt.Errorf("zone %q is named twice", name)
+	}
+	labels, _ := parse(nil, wire)
+	name = present(labels)
+	zone := &Zone{Name: name, size: len(labels), mname: "ns." + name, rname: "hostmaster." + name}
+	z.zones = append(z.zones, zone)
+	z.byName[wire] = zone
+	for wire != "\x00" {
+		wire = wire[1+wire[0]:]
+		z.above[wire] = true
+	}
+	return nil
+}
+
+// seconds returns a TTL as records have it (RFC 2181, section 8).
+func seconds(what string, d time.Duration) (uint32, error) {
+	if d < 0 || d/time.Second > math.MaxInt32 {
+		return 0, fmt.Errorf("%s %v is not between 0 and %d seconds", what, d, math.MaxInt32)
+	}
+	return uint32(d / time.Second), nil
+}
+
+// Primary returns the zone that answers to reverse names are in.
+func (z *Zones) Primary() *Zone { return z.zones[0] }
+
+// Zones returns the zones, the primary one first.
+func (z *Zones) Zones() []*Zone { return z.zones }
+
+// Resolve answers a question from a View. It never returns nil, and may be
+// called from any goroutine.
+func (z *Zones) Resolve(v *registry.View, q Question) *Answer {
+	return (&resolution{z: z, v: v, wire: q.Name, qtype: q.Type}).resolve()
+}
+
+// match returns the longest zone that a name in wire format is in, or nil.
+func (z *Zones) match(wire string) *Zone {
+	for ; wire != ""; wire = wire[1+wire[0]:] {
+		if zone := z.byName[wire]; zone != nil {
+			return zone
+		}
+	}
+	return nil
+}
