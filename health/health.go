@@ -67,21 +67,22 @@ func New(config Config) *Runner {
 	}
 }
 
-// task is a check that is run. Its fields belong to whoever runs it, or, while
-// it waits, to the Runner's mutex.
+// task is a check that is run.
 type task struct {
-	check   *registry.Check // as it was registered; its status is not looked at
-	prober  prober          // nil: a heartbeat
-	counter counter
+	prober prober // nil: a heartbeat
 
+	// These belong to the goroutine that runs the task.
+	counter    counter
+	slow       bool // the last probe timed out
+	reportedAt time.Time
+
+	// These belong to the Runner's mutex.
+	check   *registry.Check // as it was registered, of whatever status
+	since   time.Time       // when it became critical, for reaping; zero: it is not
 	due     time.Time
 	at      int // in the queue; -1: it is not there
-	slow    bool // its last probe timed out
 	removed bool
 	cancel  context.CancelFunc // of the probe that runs
-
-	reportedAt time.Time
-	since      time.Time // when it became critical, for reaping; zero: it is not
 }
 
 // Run runs the checks until ctx ends, and returns when every probe has.

@@ -94,21 +94,26 @@ func (r *resolution) underscored(labels []string) *Answer {
 	tag := labels[n-1][1:]
 	protocol := tag == "tcp" || tag == "udp"
 	switch {
+	case tag == "":
+		return r.formless(labels)
 	case n == 1 && protocol:
 		return r.nonTerminal(nil)
 	case n == 1:
 		return r.tag(tag)
 	case tag == "udp" && labels[n-2] == "_dns-sd":
 		return r.browse(labels[:n-2])
-	case n == 2 && labels[0][0] == '_' && protocol:
+	case n == 2 && hasUnderscore(labels[0]) && protocol:
 		return r.protocol(labels[0][1:])
-	case n == 2 && labels[0][0] == '_':
+	case n == 2 && hasUnderscore(labels[0]):
 		return r.tagged(labels[0][1:], tag)
-	case n == 3 && labels[1][0] == '_' && protocol:
+	case n == 3 && hasUnderscore(labels[1]) && protocol:
 		return r.instance(labels[0], labels[1][1:])
 	}
 	return r.formless(labels)
 }
+
+// hasUnderscore tells whether a label is a name behind an underscore.
+func hasUnderscore(label string) bool { return len(label) > 1 && label[0] == '_' }
 
 // formless answers for a name that is of no form above.
 func (r *resolution) formless(labels []string) *Answer {

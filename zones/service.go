@@ -47,7 +47,7 @@ func (r *resolution) service(labels []string) *Answer {
 	case leads:
 		return r.nonTerminal(r.v.ServicesStamp())
 	case near != nil:
-		return r.noTag(near, name[:len(name)-len(near.Name)-1])
+		return r.noTag(near, labels[:len(labels)-1-strings.Count(near.Name, ".")]...)
 	}
 	return r.noName("no service " + show(labels[len(labels)-1]) + " is registered")
 }
@@ -93,8 +93,8 @@ func (r *resolution) labelled(service string) *registry.Service {
 	return r.v.Service(service)
 }
 
-func (r *resolution) noTag(s *registry.Service, tag string) *Answer {
-	return r.noName("no instance of " + show(lower(s.Name)) + " bears the tag " + show(strings.Split(tag, ".")...))
+func (r *resolution) noTag(s *registry.Service, tag ...string) *Answer {
+	return r.noName("no instance of " + lower(s.Name) + " bears the tag " + show(tag...))
 }
 
 func anyBears(s *registry.Service, tag string) bool {

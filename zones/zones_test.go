@@ -28,6 +28,9 @@ type row struct {
 	want string
 }
 
+// soa7 ends a negative answer from a View of the function view.
+const soa7 = "\n ; authority\n consul. 5 IN SOA ns.consul. hostmaster.consul. 7 3600 600 86400 5"
+
 func check(t *testing.T, z *Zones, rows []row) {
 	t.Helper()
 	for _, row := range rows {
@@ -216,11 +219,13 @@ func instance(service string, edits ...func(*registry.Instance)) *registry.Insta
 	return i
 }
 
-func on(node string) func(*registry.Instance)    { return func(i *registry.Instance) { i.Node = node } }
-func id(id string) func(*registry.Instance)      { return func(i *registry.Instance) { i.ID = id } }
-func port(n int) func(*registry.Instance)        { return func(i *registry.Instance) { i.Port = n } }
-func at(address string) func(*registry.Instance) { return func(i *registry.Instance) { i.Address = address } }
-func tags(t ...string) func(*registry.Instance)  { return func(i *registry.Instance) { i.Tags = t } }
+func on(node string) func(*registry.Instance) { return func(i *registry.Instance) { i.Node = node } }
+func id(id string) func(*registry.Instance)   { return func(i *registry.Instance) { i.ID = id } }
+func port(n int) func(*registry.Instance)     { return func(i *registry.Instance) { i.Port = n } }
+func at(address string) func(*registry.Instance) {
+	return func(i *registry.Instance) { i.Address = address }
+}
+func tags(t ...string) func(*registry.Instance) { return func(i *registry.Instance) { i.Tags = t } }
 
 func weights(passing, warning int) func(*registry.Instance) {
 	return func(i *registry.Instance) { i.Weights = registry.Weights{Passing: passing, Warning: warning} }

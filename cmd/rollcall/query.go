@@ -8,6 +8,8 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/urfave/cli/v2"
+
+	"github.com/rollcall-dns/rollcall/zones"
 )
 
 func queryCommand() *cli.Command {
@@ -94,28 +96,12 @@ func printAnswer(ctx *cli.Context, answer *dns.Msg) error {
 	return fail(exitNotFound, "%s, and no answer%s", dns.RcodeToString[answer.Rcode], reason)
 }
 
-// explanation is what /v1/explain answers.
-type explanation struct {
-	Name       string   `json:"name"`
-	Type       string   `json:"type"`
-	Rcode      string   `json:"rcode"`
-	Reason     string   `json:"reason,omitempty"`
-	Service    string   `json:"service,omitempty"`
-	Answer     []string `json:"answer"`
-	Additional []string `json:"additional"`
-	Absent     []struct {
-		Node   string `json:"node"`
-		ID     string `json:"id"`
-		Reason string `json:"reason"`
-	} `json:"absent"`
-}
-
 func explain(ctx *cli.Context, name, kind string) error {
 	c, err := newClient(ctx)
 	if err != nil {
 		return err
 	}
-	var e explanation
+	var e zones.Explanation
 	if err := c.get(ctx.Context, "/v1/explain/"+name, url.Values{"type": {kind}}, &e); err != nil {
 		return err
 	}
@@ -127,7 +113,7 @@ func explain(ctx *cli.Context, name, kind string) error {
 		for _, rr := range e.Additional {
 			t.row("beside it", rr)
 		}
-		for _, a := range e.Absent {
+		for _, a := range e.LeftOut {
 			t.row("left out", a.ID+" on "+a.Node+": "+a.Reason)
 		}
 	})

@@ -95,7 +95,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.cache, err = cache.New(cache.Config{MaxBytes: cacheBytes, Metrics: metrics}); err != nil {
+	if s.cache, err = cache.New(cache.Config{MaxBytes: cacheBytes, MaxAnswers: s.settings.maxAnswers, Metrics: metrics}); err != nil {
 		return err
 	}
 	s.dns, err = dnsserver.New(dnsserver.Config{

@@ -204,7 +204,7 @@ func TestAClientThatDawdlesIsCutOff(t *testing.T) {
 func TestABlockingQueryOutlastsTheTimesToReadAndToWrite(t *testing.T) {
 	slowly(t, func(t *testing.T, feed *registry.Feed, c net.Conn) {
 		began := time.Now()
-		go fmt.Fprint(c, "GET /v1/catalog/services?index=7&wait=5m HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		go fmt.Fprint(c, "GET /v1/catalog/services?index=1&wait=5m HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		time.AfterFunc(4*time.Minute, func() {
 			txn := feed.View().Txn(9)
 			txn.PutInstance(&registry.Instance{Node: "n1", ID: "web", Service: "web"})

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// running starts a server in this process, on free ports of loopback.
+func running(t *testing.T) *server {
+	t.Helper()
+	s, err := newServer(t.Context(), &settings{
+		dnsAddrs: []string{"127.0.0.1:0"}, adminAddr: "127.0.0.1:0", zones: []string{"rollcall.internal."},
+		dataDir: t.TempDir(), datacenter: "dc1", node: "host-1", nodeAddress: "127.0.0.1",
+		ttl: 5 * time.Second, negativeTTL: 5 * time.Second, maxAnswers: 100, logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// put makes a request that must succeed.
+func put(t *testing.T, url string, body any) {
+	t.Helper()
+	if err := tryPut(url, body); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func tryPut(url string, body any) error {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequest(http.MethodPut, url, bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("PUT %s: %d %s", url, response.StatusCode, text)
+	}
+	return err
+}
+
+type object map[string]any
+
+// TestTheNextQueryShowsIt changes what is registered 10,000 times in a row, and
+// looks each time with the very next query.
+func TestTheNextQueryShowsIt(t *testing.T) {
+	s := running(t)
+	api := "http://" + s.adminAddr().String() + "/v1/agent/"
+	c, err := dns.Dial("udp", s.dns.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	shows := func() bool {
+		question := new(dns.Msg).SetQuestion("web.service.rollcall.internal.", dns.TypeSRV)
+		if err := c.WriteMsg(question); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := c.ReadMsg()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(answer.Answer) == 1
+	}
+	there := func(n int, after string, want bool) {
+		if shows() != want {
+			t.Fatalf("change %d: after %s, the next query shows it: %v", n, after, !want)
+		}
+	}
+	for n := 0; n < 10_000; n += 4 {
+		put(t, api+"service/register", object{"Name": "web", "Port": 80, "Check": object{"TTL": "1h", "Status": "passing"}})
+		there(n, "a registration", true)
+		put(t, api+"check/fail/service:web", nil)
+		there(n+1, "a check that failed", false)
+		put(t, api+"check/pass/service:web", nil)
+		there(n+2, "a check that passed", true)
+		put(t, api+"service/deregister/web", nil)
+		there(n+3, "a deregistration", false)
+	}
+}
+
+// TestGoResolver finds a service as a Go program does.
+func TestGoResolver(t *testing.T) {
+	s := running(t)
+	put(t, "http://"+s.adminAddr().String()+"/v1/agent/service/register", object{"Name": "web", "Port": 8000, "Address": "10.1.2.3"})
+	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, s.dns.Addrs()[0].String())
+	}}
+	_, records, err := resolver.LookupSRV(t.Context(), "web", "tcp", "rollcall.internal")
+	if err != nil || len(records) != 1 || records[0].Port != 8000 || records[0].Target != "0a010203.addr.dc1.rollcall.internal." {
+		t.Fatalf("SRV: %v, %v", records, err)
+	}
+	for _, name := range []string{records[0].Target, "web.service.rollcall.internal"} {
+		if addresses, err := resolver.LookupHost(t.Context(), name); err != nil || len(addresses) != 1 || addresses[0] != "10.1.2.3" {
+			t.Errorf("%s: %v, %v", name, addresses, err)
+		}
+	}
+}
+
+// TestKilledServerLosesNothing kills the program while 16 clients register over
+// HTTP, again and again, and looks for what it had answered.
+func TestKilledServerLosesNothing(t *testing.T) {
+	rounds := 5
+	if os.Getenv("ROLLCALL_LONG") != "" {
+		rounds = 50
+	}
+	dir, answered := t.TempDir(), make(map[string]bool)
+	for round := range rounds {
+		child, api := startProcess(t, dir)
+		verify(t, api, answered)
+		for id := range registerUntilKilled(child, api) {
+			answered[id] = true
+		}
+		t.Logf("round %d: %d registrations answered", round, len(answered))
+	}
+	child, api := startProcess(t, dir)
+	verify(t, api, answered)
+	_ = child.Process.Kill()
+	_ = child.Wait()
+}
+
+// startProcess starts rollcall as a process and waits until it is ready.
+func startProcess(t *testing.T, dir string) (child *exec.Cmd, api string) {
+	t.Helper()
+	path, err := exec.LookPath("rollcall")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := freePort()
+	child = exec.Command(path, "serve", "--dns-addr", "127.0.0.1:0", "--admin-addr", addr, "--data-dir", filepath.Join(dir, "state"), "--node", "host-1")
+	var out bytes.Buffer
+	child.Stdout, child.Stderr = &out, &out
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = child.Process.Kill() })
+	api = "http://" + addr
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		response, err := http.Get(api + "/readyz")
+		if err == nil {
+			_ = response.Body.Close()
+			return child, api
+		}
+		if time.Now().After(deadline) {
+			_ = child.Process.Kill()
+			_ = child.Wait()
+			t.Fatalf("rollcall did not start:\n%s", &out)
+		}
+		time.Sleep(5 * time.Millisecond) // waits for another process
+	}
+}
+
+// registerUntilKilled registers from 16 clients, kills the process in the midst
+// of it, and returns what was answered.
+func registerUntilKilled(child *exec.Cmd, api string) map[string]bool {
+	var mu sync.Mutex
+	answered, most := make(map[string]bool), 100+rand.IntN(300)
+	var clients sync.WaitGroup
+	for range 16 {
+		clients.Go(func() {
+			for {
+				id := fmt.Sprintf("w%x", rand.Uint64())
+				check := func(n string) object { return object{"CheckID": id + n, "Notes": id, "TTL": "1h"} }
+				err := tryPut(api+"/v1/agent/service/register", object{
+					"Name": "web", "ID": id, "Meta": object{"id": id}, "Checks": []object{check("-1"), check("-2")},
+				})
+				if err != nil {
+					return
+				}
+				mu.Lock()
+				answered[id] = true
+				full := len(answered) == most
+				mu.Unlock()
+				if full {
+					_ = child.Process.Kill()
+				}
+			}
+		})
+	}
+	clients.Wait()
+	_ = child.Wait()
+	return answered
+}
+
+// verify checks that what was answered is there, and that nothing is there by
+// halves.
+func verify(t *testing.T, api string, answered map[string]bool) {
+	t.Helper()
+	response, err := http.Get(api + "/v1/health/service/web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var found []*entry
+	if err := json.NewDecoder(response.Body).Decode(&found); err != nil {
+		t.Fatal(err)
+	}
+	there := make(map[string]bool)
+	for _, e := range found {
+		id := e.Service.ID
+		there[id] = true
+		whole := e.Service.Meta["id"] == id && len(e.Checks) == 2
+		for _, c := range e.Checks {
+			whole = whole && c.Notes == id && strings.HasPrefix(c.CheckID, id)
+		}
+		if !whole {
+			t.Errorf("half of one: %+v", e)
+		}
+	}
+	for id := range answered {
+		if !there[id] {
+			t.Errorf("%s was answered and is gone", id)
+		}
+	}
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"rollcall": main})
+}
+
+// TestScripts plays the stories in testdata/script. Beside testscript's own
+// commands they have:
+//
+//	serve [FLAG]...           start rollcall on $DNS and $HTTP, its state in $WORK/state
+//	stop, kill                end it with SIGTERM, with SIGKILL
+//	http METHOD PATH [BODY]   ask $HTTP; the reply is the standard output
+//	ask NAME TYPE             ask $DNS; response code, records and reason are the standard output
+//	eventually COMMAND...     try COMMAND, one of these two, until it prints what comes after the last --
+//	target up|down            a little web server at $TARGET that is well, or is not
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("..", "..", "testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               setUp,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve": serveInScript, "stop": end(syscall.SIGTERM), "kill": end(syscall.SIGKILL),
+			"http": httpInScript, "ask": askInScript, "eventually": eventually, "target": setTarget,
+		},
+		Condition: func(condition string) (bool, error) {
+			if condition == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("there is no condition %q", condition)
+		},
+	})
+}
+
+// story is what a script has running.
+type story struct {
+	server *exec.Cmd
+	stderr *bytes.Buffer
+	down   atomic.Bool
+}
+
+type storyKey struct{}
+
+func setUp(env *testscript.Env) error {
+	s := new(story)
+	env.Values[storyKey{}] = s
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if s.down.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	env.Defer(target.Close)
+	env.Defer(func() {
+		if s.server != nil {
+			_ = s.server.Process.Kill()
+			_ = s.server.Wait()
+		}
+	})
+	dnsAddr, httpAddr := freePort(), freePort()
+	_, port, _ := net.SplitHostPort(dnsAddr)
+	env.Setenv("DNS", dnsAddr)
+	env.Setenv("DNSPORT", port)
+	env.Setenv("HTTP", httpAddr)
+	env.Setenv("ROLLCALL_API", "http://"+httpAddr)
+	env.Setenv("ROLLCALL_SERVER", dnsAddr)
+	env.Setenv("TARGET", target.URL)
+	env.Setenv("HOME", env.WorkDir)
+	return nil
+}
+
+// freePort returns an address on loopback that is free for TCP, and so for UDP,
+// too, as nothing else on this machine takes the one without the other.
+func freePort() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "127.0.0.1:0"
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func storyOf(ts *testscript.TestScript) *story { return ts.Value(storyKey{}).(*story) }
+
+func serveInScript(ts *testscript.TestScript, neg bool, args []string) {
+	s := storyOf(ts)
+	args = append([]string{"serve", "--dns-addr", ts.Getenv("DNS"), "--admin-addr", ts.Getenv("HTTP"),
+		"--data-dir", ts.MkAbs("state"), "--node", "host-1"}, args...)
+	s.stderr = new(bytes.Buffer)
+	s.server = exec.Command(lookPath(ts), args...)
+	s.server.Env = []string{"HOME=" + ts.Getenv("WORK"), "PATH=" + ts.Getenv("PATH")}
+	s.server.Stderr, s.server.Stdout = s.stderr, s.stderr
+	ts.Check(s.server.Start())
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		response, err := http.Get("http://" + ts.Getenv("HTTP") + "/readyz")
+		if err == nil {
+			_ = response.Body.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			_ = s.server.Process.Kill()
+			_ = s.server.Wait()
+			ts.Fatalf("rollcall did not start:\n%s", s.stderr)
+		}
+		time.Sleep(10 * time.Millisecond) // waits for another process
+	}
+}
+
+// lookPath returns the program, which the test is under another name.
+func lookPath(ts *testscript.TestScript) string {
+	path, err := exec.LookPath("rollcall")
+	ts.Check(err)
+	return path
+}
+
+func end(signal syscall.Signal) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, _ []string) {
+		s := storyOf(ts)
+		ts.Check(s.server.Process.Signal(signal))
+		err := s.server.Wait()
+		if signal == syscall.SIGTERM && err != nil {
+			ts.Fatalf("rollcall ended with %v:\n%s", err, s.stderr)
+		}
+		s.server = nil
+	}
+}
+
+func setTarget(ts *testscript.TestScript, _ bool, args []string) {
+	storyOf(ts).down.Store(args[0] == "down")
+}
+
+func httpInScript(ts *testscript.TestScript, neg bool, args []string) {
+	text, err := exchangeHTTP(ts, args)
+	fmt.Fprint(ts.Stdout(), text)
+	expect(ts, neg, err)
+}
+
+func askInScript(ts *testscript.TestScript, neg bool, args []string) {
+	text, err := exchangeDNS(ts, args)
+	fmt.Fprint(ts.Stdout(), text)
+	expect(ts, neg, err)
+}
+
+func expect(ts *testscript.TestScript, neg bool, err error) {
+	if neg != (err != nil) {
+		ts.Fatalf("got the error %v", err)
+	}
+}
+
+// eventually tries until the output has a text in it.
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	at := slices.Index(args, "--")
+	if at < 2 {
+		ts.Fatalf("usage: eventually http|ask ... -- TEXT")
+	}
+	want := strings.Join(args[at+1:], " ")
+	exchange := map[string]func(*testscript.TestScript, []string) (string, error){"http": exchangeHTTP, "ask": exchangeDNS}[args[0]]
+	for deadline := time.Now().Add(15 * time.Second); ; {
+		text, err := exchange(ts, args[1:at])
+		if err == nil && strings.Contains(text, want) {
+			fmt.Fprint(ts.Stdout(), text)
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("never saw %q, but\n%s%v", want, text, err)
+		}
+		time.Sleep(20 * time.Millisecond) // waits for another process
+	}
+}
+
+// exchangeHTTP asks the admin endpoint. A status from 400 on is an error.
+func exchangeHTTP(ts *testscript.TestScript, args []string) (string, error) {
+	body := ""
+	if len(args) > 2 {
+		body = os.Expand(args[2], ts.Getenv)
+	}
+	request, err := http.NewRequest(args[0], "http://"+ts.Getenv("HTTP")+args[1], strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode >= 400 {
+		err = fmt.Errorf("status %d", response.StatusCode)
+	}
+	return fmt.Sprintf("%d\n%s", response.StatusCode, text), err
+}
+
+// exchangeDNS asks rollcall, and prints the answer in an order that is always
+// the same.
+func exchangeDNS(ts *testscript.TestScript, args []string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	question := new(dns.Msg).SetQuestion(dns.Fqdn(args[0]), dns.StringToType[args[1]]).SetEdns0(1232, false)
+	answer, _, err := new(dns.Client).ExchangeContext(ctx, question, ts.Getenv("DNS"))
+	if err != nil {
+		return "", err
+	}
+	lines := []string{}
+	for _, rr := range answer.Answer {
+		lines = append(lines, strings.Join(strings.Fields(rr.String()), " "))
+	}
+	slices.Sort(lines)
+	for _, rr := range answer.Extra {
+		if opt, ok := rr.(*dns.OPT); ok {
+			for _, option := range opt.Option {
+				if ede, ok := option.(*dns.EDNS0_EDE); ok {
+					lines = append(lines, "because: "+ede.ExtraText)
+				}
+			}
+			continue
+		}
+		lines = append(lines, "beside: "+strings.Join(strings.Fields(rr.String()), " "))
+	}
+	return dns.RcodeToString[answer.Rcode] + "\n" + strings.Join(lines, "\n") + "\n", nil
+}
