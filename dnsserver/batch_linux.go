@@ -123,7 +123,10 @@ func replyControl(h *unix.Msghdr) {
 		info.Ifindex = 0
 		info.Addr = [4]byte{}
 	case c.Level == unix.IPPROTO_IPV6 && c.Type == unix.IPV6_PKTINFO:
-		// The interface stays: a link-local address means nothing without it.
+		info := (*unix.Inet6Pktinfo)(data)
+		if !netip.AddrFrom16(info.Addr).IsLinkLocalUnicast() { // which means nothing without its interface
+			info.Ifindex = 0
+		}
 	default:
 		h.Control, h.Controllen = nil, 0
 	}
