@@ -239,12 +239,13 @@ func (r *resolution) isOwner(address string) bool {
 
 // srv answers with a SRV record for each endpoint.
 func (r *resolution) srv(endpoints []registry.Endpoint, stamp *registry.Stamp) *Answer {
-	type place struct {
+	type door struct {
 		name string
 		port int
 	}
-	seen := make(map[place]bool, len(endpoints))
+	seen := make(map[door]bool, len(endpoints))
 	records := make([]Record, 0, len(endpoints))
+	srvs := make([]dns.SRV, len(endpoints)) // in one piece: there are many of them
 	targets := targets{r: r}
 	for _, e := range endpoints {
 		t, ok := targets.of(e)
@@ -252,19 +253,18 @@ func (r *resolution) srv(endpoints []registry.Endpoint, stamp *registry.Stamp) *
 			r.leaveOut(e.Instance, "its address leads to none")
 			continue
 		}
-		if p := (place{t.name, e.Port}); seen[p] {
+		d := door{t.name, e.Port}
+		if seen[d] {
 			r.leaveOut(e.Instance, "another instance has the same address and port")
 			continue
-		} else {
-			seen[p] = true
 		}
-		records = append(records, Record{
-			RR: &dns.SRV{
-				Hdr: r.z.header(r.owner, dns.TypeSRV), Priority: 1, Weight: uint16(min(e.Weight, 65535)),
-				Port: uint16(e.Port), Target: t.name,
-			},
-			Weight: e.Weight, Glue: t.glue,
-		})
+		seen[d] = true
+		srv := &srvs[len(records)]
+		*srv = dns.SRV{
+			Hdr: r.z.header(r.owner, dns.TypeSRV), Priority: 1, Weight: uint16(min(e.Weight, 65535)),
+			Port: uint16(e.Port), Target: t.name,
+		}
+		records = append(records, Record{RR: srv, Weight: e.Weight, Glue: t.glue})
 	}
 	if targets.ours {
 		stamp = r.v.Stamp() // the answer depends on other services, too
