@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -15,7 +16,12 @@ import (
 	"github.com/rollcall-dns/rollcall/registry/embedded"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv("ROLLCALL_TEST_TARGET") != "" {
+		serveTarget()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // bench is a registry with a Runner, in a synctest bubble.
 type bench struct {
