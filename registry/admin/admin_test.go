@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -114,6 +115,12 @@ func check(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func parse(t testing.TB, text string) (value any) {
+	t.Helper()
+	check(t, json.Unmarshal([]byte(text), &value))
+	return value
 }
 
 func diff(t testing.TB, what string, got, want any) {

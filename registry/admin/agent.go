@@ -141,11 +141,14 @@ func (s *Server) heartbeat(status registry.Status) handler {
 	}
 }
 
+// checkUpdate is a heartbeat that says how the check is.
+type checkUpdate struct {
+	Status registry.Status
+	Output string
+}
+
 func (s *Server) updateCheck(_ http.ResponseWriter, r *http.Request) error {
-	var update struct {
-		Status registry.Status
-		Output string
-	}
+	var update checkUpdate
 	if err := decode(r, &update); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -315,4 +316,19 @@ func TestAWriteThatWasAnsweredIsInTheNextRead(t *testing.T) {
 			t.Fatalf("%s is not there", id)
 		}
 	}
+}
+
+// The aim is 20,000 durable registrations a second; this is what HTTP and JSON
+// take of it.
+func BenchmarkRegister(b *testing.B) {
+	e := start(b, nil)
+	e.http.Transport.(*http.Transport).MaxIdleConnsPerHost = 64
+	var next atomic.Int64
+	b.SetParallelism(32)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			e.must("PUT", "/v1/agent/service/register", fmt.Sprintf(`{"ID":"web-%d","Name":"web%d","Port":80,"Check":{"TTL":"30s"}}`, next.Add(1), next.Load()%1000))
+		}
+	})
 }

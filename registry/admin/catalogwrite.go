@@ -144,14 +144,17 @@ func (s *Server) checkDatacenter(name string) error {
 	return badField("Datacenter", fmt.Sprintf("is %.80q, and this is %q", name, s.cfg.Datacenter))
 }
 
+// catalogDeregistration names a check, an instance, or a node and all that is on it.
+type catalogDeregistration struct {
+	Node, ServiceID, CheckID, Datacenter string
+
+	Namespace, Partition, PeerName unsupported
+	Address                        ignored
+}
+
 // catalogDeregister removes what is named; what is not there is as it should be.
 func (s *Server) catalogDeregister(w http.ResponseWriter, r *http.Request) error {
-	var request struct {
-		Node, ServiceID, CheckID       string
-		Datacenter                     string
-		Address                        ignored
-		Namespace, Partition, PeerName unsupported
-	}
+	var request catalogDeregistration
 	if err := decode(r, &request); err != nil {
 		return err
 	}

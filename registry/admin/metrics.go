@@ -16,6 +16,7 @@ type metrics struct {
 	duration  *prometheus.HistogramVec
 	inflight  prometheus.Gauge
 	panics    prometheus.Counter
+	refused   prometheus.Counter
 	watchers  prometheus.Gauge
 	events    prometheus.Counter
 	explained prometheus.Histogram
@@ -36,6 +37,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 		panics: with.NewCounter(prometheus.CounterOpts{
 			Name: "rollcall_http_panics_total", Help: "Requests that ended in a panic.",
+		}),
+		refused: with.NewCounter(prometheus.CounterOpts{
+			Name: "rollcall_http_refused_connections_total", Help: "Connections turned away because too many were open.",
 		}),
 		watchers: with.NewGauge(prometheus.GaugeOpts{
 			Name: "rollcall_watch_clients", Help: "Blocking queries and event streams that are open.",

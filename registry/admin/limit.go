@@ -1,0 +1,93 @@
+package admin
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Bounds on open connections. Whoever waits holds one, so a program that watches
+// many services has many; those on this machine are bounded by the sum alone.
+const (
+	maxConnections    = 1024
+	maxConnectionsOne = 200 // from one address of another machine, as with Consul
+)
+
+// tooMany is the reply to a connection beyond the bounds.
+const tooMany = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\nRetry-After: 1\r\n\r\n" +
+	"there are too many connections open\n"
+
+// limitedListener accepts connections within the bounds and turns away others.
+type limitedListener struct {
+	net.Listener
+	refused prometheus.Counter
+
+	mu   sync.Mutex
+	all  int
+	from map[netip.Addr]int
+}
+
+func limitListener(l net.Listener, refused prometheus.Counter) *limitedListener {
+	return &limitedListener{Listener: l, refused: refused, from: make(map[netip.Addr]int)}
+}
+
+// Accept implements net.Listener.
+func (l *limitedListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if from := addressOf(c); l.take(from) {
+			return &limitedConn{Conn: c, release: sync.OnceFunc(func() { l.giveBack(from) })}, nil
+		}
+		l.refused.Inc()
+		_ = c.SetDeadline(time.Now().Add(100 * time.Millisecond)) // the reply fits into what the kernel buffers
+		_, _ = io.WriteString(c, tooMany)
+		_ = c.Close()
+	}
+}
+
+func (l *limitedListener) take(from netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all >= maxConnections || !from.IsLoopback() && l.from[from] >= maxConnectionsOne {
+		return false
+	}
+	l.all++
+	l.from[from]++
+	return true
+}
+
+func (l *limitedListener) giveBack(from netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all--
+	if l.from[from]--; l.from[from] == 0 {
+		delete(l.from, from)
+	}
+}
+
+func addressOf(c net.Conn) netip.Addr {
+	from, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return from.Addr().Unmap().WithZone("")
+}
+
+// limitedConn gives back its place when it is closed.
+type limitedConn struct {
+	net.Conn
+	release func()
+}
+
+// Close implements net.Conn.
+func (c *limitedConn) Close() error {
+	defer c.release()
+	return c.Conn.Close()
+}

@@ -1,0 +1,53 @@
+package admin
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+func TestHealthzDependsOnNothing(t *testing.T) {
+	e := start(t, func(c *Config) { c.Ready = func() error { return errors.New("not yet") } })
+	diff(t, "body", e.must("GET", "/healthz", ""), `{"status":"ok"}`+"\n")
+}
+
+func TestReadyzTellsWhy(t *testing.T) {
+	var why error
+	e := start(t, func(c *Config) { c.Ready = func() error { return why } })
+	diff(t, "body", e.must("GET", "/readyz", ""), `{"status":"ready"}`+"\n")
+	why = errors.New("rollcall is shutting down")
+	status, body, _ := e.do("GET", "/readyz", "")
+	diff(t, "status", status, 503)
+	diff(t, "body", body, `{"reason":"rollcall is shutting down","status":"not ready"}`+"\n")
+}
+
+func TestReadyzTellsMoreWhenAskedTo(t *testing.T) {
+	e := start(t, nil)
+	e.must("PUT", "/v1/agent/service/register", `{"Name":"web"}`)
+	v := e.registry.View()
+	want := map[string]any{"status": "ready", "index": float64(v.Index()), "services": 1.0, "instances": 1.0}
+	diff(t, "body", parse(t, e.must("GET", "/readyz?verbose", "")), any(want))
+}
+
+func TestExplainAsksForTheNameAndTheType(t *testing.T) {
+	e := start(t, func(c *Config) {
+		c.Explain = func(name, qtype string) (any, error) {
+			if qtype == "NOPE" {
+				return nil, registry.Errorf(registry.Invalid, "type %q is no type of DNS records", qtype)
+			}
+			return map[string]string{"Name": name, "Type": qtype}, nil
+		}
+	})
+	diff(t, "body", e.must("GET", "/v1/explain/web.service?type=srv", ""), `{"Name":"web.service","Type":"SRV"}`+"\n")
+	diff(t, "body", e.must("GET", "/v1/explain/web.service", ""), `{"Name":"web.service","Type":"A"}`+"\n")
+	status, body, _ := e.do("GET", "/v1/explain/web.service?type=nope", "")
+	diff(t, "status", status, 400)
+	diff(t, "body", body, `type "NOPE" is no type of DNS records`+"\n")
+}
+
+func TestNobodyExplainsWithoutDNS(t *testing.T) {
+	e := start(t, nil)
+	status, _, _ := e.do("GET", "/v1/explain/web.service", "")
+	diff(t, "status", status, 404)
+}
