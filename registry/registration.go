@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -41,11 +42,13 @@ const (
 	maxChecks   = 64
 	maxOutput   = 4 << 10
 	maxHostName = 253
+
+	minInterval = time.Second // of probes; a shorter one is raised to it, as in Consul
 )
 
 // Validate tells what is wrong with the registration as an Error of code
 // Invalid, and brings its addresses into their canonical form: an IPv6 address
-// that stands for an IPv4 one becomes that.
+// that stands for an IPv4 one becomes that. An interval under a second becomes one.
 func (r *Registration) Validate() error {
 	if err := r.Node.validate(); err != nil {
 		return err
@@ -184,6 +187,9 @@ func (d *Definition) validate() error {
 		return invalid("Check.FailuresBeforeWarning", "must not be above FailuresBeforeCritical")
 	case targets == 1 && d.TTL == 0 && d.Interval == 0:
 		return invalid("Check.Interval", "is missing")
+	}
+	if d.Interval > 0 {
+		d.Interval = max(d.Interval, minInterval)
 	}
 	return d.validateTarget()
 }

@@ -73,6 +73,13 @@ func TestValidateMakesAddressesCanonical(t *testing.T) {
 	}
 }
 
+func TestValidateRaisesShortIntervals(t *testing.T) {
+	r := Registration{Checks: []Check{{ID: "c", Definition: Definition{TCP: "10.0.0.1:80", Interval: time.Nanosecond}}}}
+	if err := r.Validate(); err != nil || r.Checks[0].Definition.Interval != time.Second {
+		t.Errorf("the interval is %v, %v", r.Checks[0].Definition.Interval, err)
+	}
+}
+
 func TestNoticesTellWhatNoNameCanAskFor(t *testing.T) {
 	r := Registration{Instance: &Instance{Service: "web", ID: "web.1", Tags: []string{"v1.primary", "two words"}}}
 	want := []string{

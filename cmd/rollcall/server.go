@@ -112,7 +112,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		return explainListen(err, "HTTP", "admin-addr")
 	}
 	s.admin, err = admin.New(admin.Config{
-		Registry: s.registry, Node: s.registry.Node(), Datacenter: s.settings.datacenter, Version: buildVersion().Version,
+		Registry: s.registry, Node: s.registry.Node(), Datacenter: s.settings.datacenter, Zone: s.settings.zones[0], Version: buildVersion().Version,
 		Logger: s.settings.logger, Metrics: metrics, Gatherer: metrics,
 		Token: s.settings.adminToken, Ready: s.ready, Explain: s.explainer(z),
 	})

@@ -15,6 +15,8 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/urfave/cli/v2"
+
+	"github.com/rollcall-dns/rollcall/registry/admin"
 )
 
 // settings are serve's flags in the terms of the program.
@@ -121,7 +123,7 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 		s.adminToken = token
 		check("admin-token-file", err)
 	} else if !ctx.Bool("admin-insecure") {
-		check("admin-addr", checkLocal(s.adminAddr))
+		check("admin-addr", admin.CheckExposure(s.adminAddr, false, false, false))
 	}
 	level, err := parseLevel(ctx.String("log-level"))
 	check("log-level", err)
@@ -169,15 +171,6 @@ func checkAddresses(addrs []string) error {
 		}
 	}
 	return nil
-}
-
-// checkLocal refuses an address that other machines can reach.
-func checkLocal(addr string) error {
-	host, _, _ := net.SplitHostPort(addr)
-	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.Unmap().IsLoopback() {
-		return nil
-	}
-	return fmt.Errorf("%s can be reached from other machines: name an admin-token-file, or set admin-insecure and let everybody register", addr)
 }
 
 // canonicalZones brings the zones into lower case, with their final dot.
