@@ -109,6 +109,7 @@ func serveInScript(ts *testscript.TestScript, neg bool, args []string) {
 		"--data-dir", ts.MkAbs("state"), "--node", "host-1"}, args...)
 	s.stderr = new(bytes.Buffer)
 	s.server = exec.Command(lookPath(ts), args...)
+	s.server.Dir = ts.MkAbs(".")
 	s.server.Env = []string{"HOME=" + ts.Getenv("WORK"), "PATH=" + ts.Getenv("PATH")}
 	s.server.Stderr, s.server.Stdout = s.stderr, s.stderr
 	ts.Check(s.server.Start())
