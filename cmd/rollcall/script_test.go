@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -79,8 +80,9 @@ func setUp(env *testscript.Env) error {
 		}
 	})
 	dnsAddr, httpAddr := freePort(), freePort()
-	_, port, _ := net.SplitHostPort(dnsAddr)
+	host, port, _ := net.SplitHostPort(dnsAddr)
 	env.Setenv("DNS", dnsAddr)
+	env.Setenv("DNSHOST", host)
 	env.Setenv("DNSPORT", port)
 	env.Setenv("HTTP", httpAddr)
 	env.Setenv("ROLLCALL_API", "http://"+httpAddr)
@@ -90,10 +92,18 @@ func setUp(env *testscript.Env) error {
 	return nil
 }
 
-// freePort returns an address on loopback that is free for TCP, and so for UDP,
-// too, as nothing else on this machine takes the one without the other.
+// stories numbers what wants an address of its own.
+var stories atomic.Uint32
+
+// freePort returns an address that is free for TCP and UDP. On Linux each has a
+// loopback address of its own, so that two stories never meet at a port.
 func freePort() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	host := "127.0.0.1"
+	if runtime.GOOS == "linux" {
+		pid, n := os.Getpid(), stories.Add(1)
+		host = fmt.Sprintf("127.%d.%d.%d", 64+pid>>8&63, pid&255, 1+n%254)
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return "127.0.0.1:0"
 	}
@@ -106,7 +116,7 @@ func storyOf(ts *testscript.TestScript) *story { return ts.Value(storyKey{}).(*s
 func serveInScript(ts *testscript.TestScript, neg bool, args []string) {
 	s := storyOf(ts)
 	args = append([]string{"serve", "--dns-addr", ts.Getenv("DNS"), "--admin-addr", ts.Getenv("HTTP"),
-		"--data-dir", ts.MkAbs("state"), "--node", "host-1"}, args...)
+		"--data-dir", ts.MkAbs("state"), "--node", "host-1", "--node-address", "127.0.0.1"}, args...)
 	s.stderr = new(bytes.Buffer)
 	s.server = exec.Command(lookPath(ts), args...)
 	s.server.Dir = ts.MkAbs(".")
