@@ -8,7 +8,7 @@ CGO     := $(shell go env CGO_ENABLED)
 RACE    := $(if $(filter 1,$(CGO)),-race)
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test lint bench cover vulncheck clean
+.PHONY: help build run test lint consul bench cover vulncheck clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  make %-10s %s\n' "$$target" "$$text"; done
@@ -27,6 +27,9 @@ lint: ## gofmt, go vet and staticcheck
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted >&2; exit 1; }
 	go vet ./...
 	$(TOOL) staticcheck ./...
+
+consul: ## build the Consul that registry/consul is tested against, at bin/consul; takes minutes
+	testdata/consul/build
 
 bench: ## run the Go benchmarks
 	go test -run '^$$' -bench . -benchmem ./...

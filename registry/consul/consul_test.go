@@ -1,0 +1,530 @@
+package consul
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// run starts a Registry in front of a fake, and stops it when the test ends.
+func run(t *testing.T, f *fake, c Config) (r *Registry, stop func()) {
+	t.Helper()
+	c.network = f
+	r, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	return r, start(t, r)
+}
+
+func start(t testing.TB, r *Registry) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		r.Close()
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+// settled lets everything happen that takes less than d.
+func settled(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// ports are the ports of a service that can be used now.
+func ports(r *Registry, service string) []int {
+	endpoints, _ := r.View().Discover(registry.Query{Service: service})
+	out := []int{}
+	for _, e := range endpoints {
+		out = append(out, e.Port)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func expect(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// bubble runs a test in fake time, with what it starts stopped inside.
+func bubble(t *testing.T, name string, f func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
+
+func TestSync(t *testing.T) {
+	bubble(t, "shows everything, and says when it does", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80, 81)
+		r, _ := run(t, f, Config{})
+		if s := r.Status(); s.Synced || !s.Stale {
+			t.Errorf("before the sync the status is %+v", s)
+		}
+		settled(time.Second)
+		expect(t, "status", r.Status(), Status{Synced: true})
+		expect(t, "ports", ports(r, "web"), []int{80, 81})
+		expect(t, "domain", r.Domain(), "consul.")
+		expect(t, "datacenter", r.View().Datacenter(), "dc1")
+		if r.View().Index() < 12 {
+			t.Errorf("the view's index %d is below Consul's", r.View().Index())
+		}
+	})
+	bubble(t, "a malformed instance is left out alone and counted", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80, 81, 99999)
+		f.put("odd", "passing", 1)
+		f.services["odd"].instances[0].Node.Address = "256.1.2.3"
+		r, _ := run(t, f, Config{})
+		settled(time.Second)
+		expect(t, "ports", ports(r, "web"), []int{80, 81})
+		expect(t, "status", r.Status(), Status{Synced: true})
+		if n := testutil.ToFloat64(r.metrics.rejected); n < 2 {
+			t.Errorf("%v were counted as rejected, want 2 or more", n)
+		}
+	})
+	bubble(t, "an answer with a field of another type loses only that instance", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		f.fault = func(path string, _ *http.Request) *http.Response {
+			if path != servicePath("web") {
+				return nil
+			}
+			return reply(200, 11, true, false, `[{"Node":{"Node":"n1","Address":"192.0.2.1"},"Service":{"ID":"a","Service":"web","Port":"eighty"}},
+				{"Node":{"Node":"n1","Address":"192.0.2.1"},"Service":{"ID":"b","Service":"web","Port":81}}]`)
+		}
+		r, _ := run(t, f, Config{})
+		settled(time.Second)
+		expect(t, "ports", ports(r, "web"), []int{81})
+	})
+	bubble(t, "a new service, another tag and a service that goes are seen", func(t *testing.T) {
+		f := newFake()
+		r, _ := run(t, f, Config{})
+		settled(5 * time.Second)
+		f.put("web", "passing", 80)
+		settled(time.Second)
+		expect(t, "ports", ports(r, "web"), []int{80})
+		settled(5 * time.Second)
+		f.remove("web")
+		settled(time.Second)
+		if r.View().Service("web") != nil {
+			t.Error("the service is still there")
+		}
+	})
+	bubble(t, "an answer that changes nothing supersedes nothing", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		r, _ := run(t, f, Config{})
+		settled(time.Second)
+		stamp, index := r.View().Stamp(), r.View().Index()
+		r.Interest("web")
+		f.set(func() { f.index++ })
+		settled(20 * time.Minute)
+		if !stamp.Current() || r.View().Index() != index {
+			t.Error("a new View was published although nothing is different")
+		}
+	})
+}
+
+func TestWatch(t *testing.T) {
+	bubble(t, "a service that was asked for is seen at once", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		r, _ := run(t, f, Config{})
+		settled(5 * time.Second)
+		r.Interest("web")
+		settled(time.Second)
+		f.put("web", "critical", 80)
+		synctest.Wait()
+		expect(t, "ports", ports(r, "web"), []int{})
+	})
+	bubble(t, "one that nobody asked for is seen within 5 seconds", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		r, _ := run(t, f, Config{})
+		settled(5 * time.Second)
+		for _, status := range []string{"critical", "passing", "critical"} {
+			f.put("web", status, 80)
+		}
+		settled(5 * time.Second)
+		expect(t, "ports", ports(r, "web"), []int{})
+	})
+	bubble(t, "a name that is not in the list starts no watch", func(t *testing.T) {
+		f := newFake()
+		r, _ := run(t, f, Config{})
+		settled(5 * time.Second)
+		for n := range 1000 {
+			r.Interest(fmt.Sprint("random", n))
+		}
+		settled(5 * time.Second)
+		expect(t, "watches", r.watching.Load(), int32(0))
+	})
+	bubble(t, "the budget is kept, and nobody is asked for in vain", func(t *testing.T) {
+		f := newFake()
+		for n := range 300 {
+			f.put(fmt.Sprint("s", n), "passing", 80)
+		}
+		r, _ := run(t, f, Config{Pinned: []string{"S299"}})
+		settled(5 * time.Second)
+		for n := range 300 {
+			r.Interest(fmt.Sprint("s", n))
+		}
+		settled(2 * time.Second)
+		expect(t, "watches", r.watching.Load(), int32(150-reserve))
+		if (*r.tracked.Load())["s299"].stop == nil {
+			t.Error("a pinned service is not watched")
+		}
+		for n := range 300 {
+			f.put(fmt.Sprint("s", n), "passing", 81)
+		}
+		settled(5 * time.Second)
+		for n := range 300 {
+			expect(t, fmt.Sprint("s", n), ports(r, fmt.Sprint("s", n)), []int{81})
+		}
+		if f.most > 150 {
+			t.Errorf("%d questions were open at once", f.most)
+		}
+	})
+	bubble(t, "a watch ends when nobody asks any more", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		r, _ := run(t, f, Config{})
+		settled(5 * time.Second)
+		r.Interest("web")
+		settled(time.Second)
+		expect(t, "watches", r.watching.Load(), int32(1))
+		settled(11 * time.Minute)
+		expect(t, "watches", r.watching.Load(), int32(0))
+	})
+	bubble(t, "interest allocates nothing", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		r, _ := run(t, f, Config{})
+		settled(5 * time.Second)
+		if n := testing.AllocsPerRun(100, func() { r.Interest("web"); r.Interest("wbe") }); n != 0 {
+			t.Errorf("Interest allocates %v times", n)
+		}
+	})
+	bubble(t, "drift is found by re-listing and counted", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		r, _ := run(t, f, Config{})
+		settled(5 * time.Second)
+		f.mu.Lock()
+		f.services["web"].instances[0].Service.Port = 81 // and nobody is told
+		f.mu.Unlock()
+		settled(6 * time.Minute)
+		expect(t, "ports", ports(r, "web"), []int{81})
+		if n := testutil.ToFloat64(r.metrics.drift); n != 1 {
+			t.Errorf("drift is %v, want 1", n)
+		}
+	})
+}
+
+func TestIndexes(t *testing.T) {
+	bubble(t, "an index that falls and stays zero is no busy loop, and the next change is seen within a second", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		r, _ := run(t, f, Config{})
+		settled(5 * time.Second)
+		r.Interest("web")
+		settled(5 * time.Second)
+		indexes := []uint64{100, 90, 0, 0, 0}
+		body := `[{"Node":{"Node":"n1","Address":"192.0.2.1"},"Service":{"ID":"web-80","Service":"web","Port":80}}]`
+		before := f.count(servicePath("web"))
+		f.set(func() {
+			f.fault = func(path string, _ *http.Request) *http.Response {
+				if path != servicePath("web") {
+					return nil
+				}
+				index := indexes[0]
+				indexes = append(indexes[1:], 0)
+				return reply(200, index, true, false, body)
+			}
+		})
+		settled(10 * time.Second)
+		if n := f.count(servicePath("web")) - before; n > 16 {
+			t.Errorf("%d questions in 10 s, want about one a second", n)
+		}
+		f.mu.Lock()
+		body = `[{"Node":{"Node":"n1","Address":"192.0.2.1"},"Service":{"ID":"web-80","Service":"web","Port":81}}]`
+		f.mu.Unlock()
+		settled(time.Second)
+		expect(t, "ports", ports(r, "web"), []int{81})
+	})
+	bubble(t, "an older answer of a server that lags is not applied", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		r, _ := run(t, f, Config{})
+		settled(5 * time.Second)
+		f.put("web", "passing", 81)
+		settled(5 * time.Second)
+		f.set(func() {
+			f.fault = func(path string, q *http.Request) *http.Response {
+				if path == servicePath("web") && q.URL.Query().Has("stale") {
+					return reply(200, 3, true, false, `[{"Node":{"Node":"n1","Address":"192.0.2.1"},"Service":{"ID":"web-80","Service":"web","Port":80}}]`)
+				}
+				return nil
+			}
+		})
+		r.Interest("web")
+		settled(time.Second)
+		expect(t, "ports", ports(r, "web"), []int{81})
+	})
+	bubble(t, "wiped data is believed, and yet everybody has time to register again", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		f.put("old", "passing", 70)
+		f.put("db", "passing", 5432, 5433)
+		r, _ := run(t, f, Config{})
+		r.Interest("web")
+		settled(5 * time.Second)
+		f.wipe()
+		f.put("web", "passing", 81)
+		f.put("db", "passing", 5432)
+		settled(5 * time.Second)
+		expect(t, "web", ports(r, "web"), []int{80, 81})
+		expect(t, "old", ports(r, "old"), []int{70})
+		expect(t, "db", ports(r, "db"), []int{5432, 5433})
+		f.put("web", "passing", 80, 81)
+		settled(2 * time.Minute)
+		expect(t, "web", ports(r, "web"), []int{80, 81})
+		expect(t, "old", ports(r, "old"), []int{})
+		expect(t, "db", ports(r, "db"), []int{5432})
+		f.put("web", "passing", 90)
+		settled(time.Second)
+		expect(t, "web", ports(r, "web"), []int{90})
+		f.remove("web")
+		settled(time.Second)
+		expect(t, "web", ports(r, "web"), []int{})
+	})
+}
+
+func TestOutage(t *testing.T) {
+	faults := []struct {
+		name string
+		kind string
+		do   func(f *fake)
+	}{
+		{"Consul is away", kindNetwork, func(f *fake) { f.away = true }},
+		{"an empty list without a leader is not believed", kindLeaderless, func(f *fake) {
+			f.lead, f.services = false, map[string]*fakeService{}
+			f.index++
+		}},
+		{"no leader", kindLeaderless, func(f *fake) {
+			f.fault = func(string, *http.Request) *http.Response {
+				return reply(500, 0, false, false, "rpc error making call: No cluster leader")
+			}
+		}},
+		{"the token is gone", kindACL, func(f *fake) {
+			f.fault = func(string, *http.Request) *http.Response { return reply(403, 0, true, false, "ACL not found") }
+		}},
+		{"the token sees nothing any more", kindACL, func(f *fake) {
+			f.filtered, f.services = true, map[string]*fakeService{}
+			f.index++
+		}},
+		{"everything is hidden and nothing says so", kindACL, func(f *fake) {
+			f.services = map[string]*fakeService{}
+			f.index++
+		}},
+		{"too many requests", kindLimit, func(f *fake) {
+			f.fault = func(string, *http.Request) *http.Response {
+				response := reply(429, 0, true, false, "slow down")
+				response.Header.Set("Retry-After", "7")
+				return response
+			}
+		}},
+		{"no JSON", kindMalformed, func(f *fake) {
+			f.fault = func(string, *http.Request) *http.Response { return reply(200, 99, true, false, "<html>") }
+		}},
+	}
+	for _, fault := range faults {
+		bubble(t, fault.name, func(t *testing.T) {
+			f := newFake()
+			f.put("web", "passing", 80)
+			r, _ := run(t, f, Config{})
+			r.Interest("web")
+			settled(5 * time.Second)
+			whole := f.services
+			began := len(f.asked)
+			f.set(func() { fault.do(f) })
+			settled(2 * time.Minute)
+			expect(t, "ports", ports(r, "web"), []int{80})
+			s := r.Status()
+			if !s.Synced || !s.Stale || s.Reason == "" || time.Since(s.Since) < 100*time.Second {
+				t.Errorf("the status is %+v", s)
+			}
+			if testutil.ToFloat64(r.metrics.errors.WithLabelValues(fault.kind)) == 0 {
+				t.Errorf("no error of kind %s is counted", fault.kind)
+			}
+			if n := len(f.asked) - began; n > 500 {
+				t.Errorf("Consul was asked %d times in two minutes", n)
+			}
+			f.set(func() {
+				f.away, f.fault, f.lead, f.filtered, f.services = false, nil, true, false, whole
+			})
+			f.put("web", "passing", 81)
+			if fault.kind == kindLimit {
+				settled(7 * time.Second)
+			}
+			settled(5 * time.Second)
+			expect(t, "ports", ports(r, "web"), []int{81})
+			expect(t, "status", r.Status(), Status{Synced: true})
+		})
+	}
+	bubble(t, "a thousand watches come back spread over time, and none is lost", func(t *testing.T) {
+		f := newFake()
+		for n := range 1000 {
+			f.put(fmt.Sprint("s", n), "passing", 80)
+		}
+		r, _ := run(t, f, Config{Watches: 1000 + reserve})
+		settled(30 * time.Second)
+		for n := range 1000 {
+			r.Interest(fmt.Sprint("s", n))
+		}
+		settled(10 * time.Second)
+		expect(t, "watches", r.watching.Load(), int32(1000))
+		f.set(func() { f.away = true })
+		settled(2 * time.Minute)
+		began := len(f.times)
+		f.set(func() { f.away = false })
+		settled(30 * time.Second)
+		f.mu.Lock()
+		perSecond := make(map[int64]int)
+		for n, q := range f.asked {
+			if n >= began && q.index == 0 && strings.HasPrefix(q.path, servicePath("s")) {
+				perSecond[f.times[n].Unix()]++
+			}
+		}
+		f.mu.Unlock()
+		for _, n := range perSecond {
+			if n > 51 {
+				t.Errorf("%d watches reconnect in one second", n)
+			}
+		}
+		for n := range 1000 {
+			f.put(fmt.Sprint("s", n), "passing", 81)
+		}
+		settled(time.Second)
+		for n := range 1000 {
+			expect(t, fmt.Sprint("s", n), ports(r, fmt.Sprint("s", n)), []int{81})
+		}
+	})
+}
+
+func TestRestart(t *testing.T) {
+	bubble(t, "with Consul away, the view is served from disk and its index goes on", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		f.put("db", "critical", 5432)
+		c := Config{CacheDir: t.TempDir()}
+		r, stop := run(t, f, c)
+		settled(5 * time.Second)
+		before := r.View()
+		stop()
+		f.set(func() { f.away = true })
+		r, stop = run(t, f, c)
+		expect(t, "web", ports(r, "web"), []int{80})
+		expect(t, "db", ports(r, "db"), []int{})
+		expect(t, "domain", r.Domain(), "consul.")
+		if s := r.Status(); !s.Synced || !s.Stale || s.Since.IsZero() {
+			t.Errorf("the status is %+v", s)
+		}
+		if got := r.View().Index(); got <= before.Index() {
+			t.Errorf("the index fell from %d to %d", before.Index(), got)
+		}
+		if was, is := before.Check("n1", "service:db-5432").Since, r.View().Check("n1", "service:db-5432").Since; !was.Equal(is) {
+			t.Errorf("a check that was critical since %v is so since %v", was, is)
+		}
+		settled(time.Minute)
+		stop()
+		// And once more: what was not synced is not lost either.
+		r, _ = run(t, f, c)
+		expect(t, "web", ports(r, "web"), []int{80})
+		f.set(func() { f.away = false })
+		f.remove("db")
+		f.put("web", "passing", 81)
+		settled(5 * time.Second)
+		expect(t, "web", ports(r, "web"), []int{81})
+		if r.View().Service("db") != nil {
+			t.Error("a service that went while we were away is still there")
+		}
+		expect(t, "status", r.Status(), Status{Synced: true})
+	})
+	bubble(t, "an ACL that was lost meanwhile deletes nothing", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		c := Config{CacheDir: t.TempDir()}
+		_, stop := run(t, f, c)
+		settled(5 * time.Second)
+		stop()
+		f.set(func() { f.filtered = true; f.services = map[string]*fakeService{}; f.index++ })
+		r, _ := run(t, f, c)
+		settled(time.Minute)
+		expect(t, "web", ports(r, "web"), []int{80})
+	})
+	bubble(t, "data that was wiped meanwhile deletes nothing for a while", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		c := Config{CacheDir: t.TempDir()}
+		_, stop := run(t, f, c)
+		settled(5 * time.Second)
+		stop()
+		f.wipe()
+		r, _ := run(t, f, c)
+		settled(time.Minute)
+		expect(t, "web", ports(r, "web"), []int{80})
+		settled(time.Minute)
+		expect(t, "web", ports(r, "web"), []int{})
+	})
+	t.Run("a file that is damaged is as good as none", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "x.view")
+		k := &kept{Agent: agent{Datacenter: "dc1"}, Index: 7, view: registry.NewView("dc1")}
+		if err := writeCache(path, k); err != nil {
+			t.Fatal(err)
+		}
+		data := read(t, path)
+		if got, err := parseCache(data); err != nil || got.Index != 7 {
+			t.Fatalf("the whole file: %v, %v", got, err)
+		}
+		for n := range data {
+			if _, err := parseCache(data[:n]); err == nil {
+				t.Errorf("a file cut off after %d octets is taken for whole", n)
+			}
+			flipped := slices.Clone(data)
+			flipped[n] ^= 4
+			if _, err := parseCache(flipped); err == nil {
+				t.Errorf("a file with octet %d flipped is taken for whole", n)
+			}
+		}
+	})
+}

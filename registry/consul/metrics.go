@@ -1,0 +1,51 @@
+package consul
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics tell how the view is kept. None is labelled with a name: the number
+// of services is somebody else's to choose.
+type metrics struct {
+	watches     prometheus.Gauge
+	connections prometheus.Gauge
+	errors      *prometheus.CounterVec // by kind of failure
+	lastSuccess prometheus.Gauge
+	drift       prometheus.Counter
+	rejected    prometheus.Counter
+	stale       prometheus.Gauge
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		watches: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "rollcall_watch_open", Help: "Services that have a blocking query of their own at Consul."}),
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "rollcall_watch_connections", Help: "Connections to Consul that are open."}),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rollcall_watch_errors_total", Help: "Questions to Consul without a usable answer, by what went wrong."}, []string{"kind"}),
+		lastSuccess: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "rollcall_watch_last_success_timestamp_seconds", Help: "When Consul last gave a usable answer."}),
+		drift: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rollcall_watch_drift_found_total", Help: "Services that a full re-listing found changed although no watch had told."}),
+		rejected: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rollcall_watch_rejected_total", Help: "Nodes and instances left out of an answer because they were malformed."}),
+		stale: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "rollcall_view_stale", Help: "1 while the view cannot be kept fresh, or is not complete yet."}),
+	}
+	m.stale.Set(1)
+	for _, kind := range errorKinds {
+		m.errors.WithLabelValues(kind)
+	}
+	if r == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.watches, m.connections, m.errors, m.lastSuccess, m.drift, m.rejected, m.stale} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("registering the metrics of the watches: %w", err)
+		}
+	}
+	return m, nil
+}

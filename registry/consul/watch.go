@@ -1,0 +1,455 @@
+package consul
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+// A service that somebody asked for lately has a blocking query of its own, as
+// long as the budget of connections lasts: its changes are here within
+// milliseconds. The others are looked at when one of the three wide questions
+// (sync.go) says that something about them has changed, and in rounds: soon
+// after a change that does not say what it was, and every few minutes in case
+// that something was missed.
+
+const (
+	// lately is for how long a service is watched after it was asked for.
+	lately = 10 * 60 // seconds
+
+	// reserve is how many of the connections are not for single services: the
+	// three wide questions, the refreshers, and some for writes.
+	reserve = 3 + refreshers + 5
+
+	// refreshers is how many services are looked at at once.
+	refreshers = 8
+
+	// relist is how often everything is looked at, needed or not.
+	relist = 5 * time.Minute
+
+	// A round takes at least roundTime, and looks at no more than one service in
+	// roundPace.
+	roundTime = 5 * time.Second
+	roundPace = 5 * time.Millisecond
+
+	// maxTries is how often in a row a service is looked at that Consul refuses
+	// to show.
+	maxTries = 3
+)
+
+// tracked is a service that is in Consul's list. Its fields belong to
+// Registry.mu, asked apart.
+type tracked struct {
+	name   string // as Consul writes it
+	key    string // in lower case
+	pinned bool
+	asked  atomic.Int64 // in seconds of Registry.clock; 0: never
+
+	floor    floor
+	listed   bool
+	tags     string             // what the list said of it
+	stop     context.CancelFunc // of its watch; nil: it has none
+	enqueued bool               // to be looked at
+	awaited  bool               // by the first sync
+	round    bool               // to be looked at for no reason: what is found is drift
+}
+
+// Interest tells that somebody asked for a service, whose name is in lower
+// case. It is made for the path of a query: it never waits and allocates nothing.
+func (r *Registry) Interest(name string) {
+	t := (*r.tracked.Load())[name]
+	if t == nil {
+		return // never watch what is not in the list
+	}
+	now := r.clock.Load()
+	if before := t.asked.Load(); before != now {
+		t.asked.Store(now)
+		if before == 0 || now-before > lately {
+			signal(r.wanted)
+		}
+	}
+}
+
+func servicePath(name string) string { return "/v1/health/service/" + name }
+
+// applyEntries takes what Consul says of one service. An answer without an
+// instance changes nothing: whether a service is gone is for the list to say.
+func (r *Registry) applyEntries(t *tracked, entries *list[entry], a answer) (changed bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if (*r.tracked.Load())[t.key] != t {
+		return false, nil
+	}
+	anew, err := t.floor.admit(a)
+	if err != nil {
+		return false, err
+	}
+	defer r.arrived(t)
+	if len(entries.items) == 0 {
+		r.metrics.rejected.Add(float64(entries.rejected))
+		return false, nil
+	}
+	if anew {
+		r.beginAnew(time.Now())
+	}
+	c := r.change(a, anew)
+	rejected := entries.rejected
+	present := make(map[instanceKey]struct{}, len(entries.items))
+	for k := range entries.items {
+		n, i, err := entries.items[k].registered()
+		if err != nil {
+			r.log.Debug("an instance is malformed and left out", "service", t.name, "err", err)
+			rejected++
+			continue
+		}
+		present[instanceKey{lower(i.Node), i.ID}] = struct{}{}
+		c.node(n, false)
+		c.instance(i)
+	}
+	r.metrics.rejected.Add(float64(rejected))
+	c.keep = t.floor.lost(a)
+	if s := r.View().Service(t.key); s != nil {
+		for _, i := range s.Instances {
+			if _, ok := present[instanceKey{lower(i.Node), i.ID}]; !ok {
+				c.deleteInstance(i)
+			}
+		}
+	}
+	if !c.keep {
+		t.floor.take(a)
+	}
+	return c.commit(), nil
+}
+
+// watch keeps one service fresh by a blocking query of its own.
+func (r *Registry) watch(ctx context.Context, t *tracked) {
+	r.metrics.watches.Inc()
+	defer r.metrics.watches.Dec()
+	r.watching.Add(1)
+	defer r.watching.Add(-1)
+	s := stream{path: servicePath(t.name), floor: &t.floor, every: time.Second, busy: paceChange}
+	follow(ctx, r, s, func(entries *list[entry], a answer) (bool, error) { return r.applyEntries(t, entries, a) })
+}
+
+// schedule starts and stops watches until ctx ends, and then waits for them.
+func (r *Registry) schedule(ctx context.Context) error {
+	var watches sync.WaitGroup
+	defer watches.Wait()
+	ticks := time.NewTicker(time.Second)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case now := <-ticks.C:
+			r.clock.Add(1)
+			r.endAmnesty(now)
+		case <-r.wanted:
+		}
+		r.mu.Lock()
+		start, stop := choose(*r.tracked.Load(), r.config.Watches-reserve, r.clock.Load())
+		for _, t := range stop {
+			t.stop()
+			t.stop = nil
+		}
+		for _, t := range start {
+			var each context.Context
+			each, t.stop = context.WithCancel(ctx)
+			watches.Go(func() { r.watch(each, t) })
+		}
+		r.mu.Unlock()
+	}
+}
+
+// choose decides which services to begin to watch and which to stop watching.
+// Those that are pinned come first, then those that were asked for in the last
+// minute, and so on; within a minute the ones that are watched already stay.
+func choose(all map[string]*tracked, budget int, now int64) (start, stop []*tracked) {
+	type candidate struct {
+		*tracked
+		rank int64
+	}
+	var wanted []candidate
+	for _, t := range all {
+		asked := t.asked.Load()
+		switch {
+		case t.pinned:
+			wanted = append(wanted, candidate{t, -1})
+		case asked != 0 && now-asked <= lately:
+			wanted = append(wanted, candidate{t, (now - asked) / 60})
+		case t.stop != nil:
+			stop = append(stop, t)
+		}
+	}
+	if len(wanted) > budget {
+		slices.SortFunc(wanted, func(a, b candidate) int {
+			return cmp.Or(cmp.Compare(a.rank, b.rank), watchedFirst(a.tracked, b.tracked), cmp.Compare(a.key, b.key))
+		})
+		for _, c := range wanted[budget:] {
+			if c.stop != nil {
+				stop = append(stop, c.tracked)
+			}
+		}
+		wanted = wanted[:budget]
+	}
+	for _, c := range wanted {
+		if c.stop == nil {
+			start = append(start, c.tracked)
+		}
+	}
+	return start, stop
+}
+
+func watchedFirst(a, b *tracked) int {
+	switch {
+	case a.stop != nil && b.stop == nil:
+		return -1
+	case a.stop == nil && b.stop != nil:
+		return 1
+	}
+	return 0
+}
+
+// enqueue has a service looked at soon. The caller holds mu, as with all below.
+func (r *Registry) enqueue(t *tracked) {
+	if t != nil && !t.enqueued {
+		t.enqueued = true
+		r.queue = append(r.queue, t)
+		signal(r.queued)
+	}
+}
+
+func (r *Registry) enqueueUnwatched(t *tracked) {
+	if t != nil && t.stop == nil {
+		r.enqueue(t)
+	}
+}
+
+// track begins to track the services in the list that are new, and returns all
+// that are in it.
+func (r *Registry) track(listed map[string]string) []*tracked {
+	all := *r.tracked.Load()
+	var next map[string]*tracked
+	out := make([]*tracked, 0, len(listed))
+	for key, tags := range listed {
+		t := all[key]
+		if t == nil {
+			if next == nil {
+				next = make(map[string]*tracked, len(listed))
+				for k, v := range all {
+					next[k] = v
+				}
+			}
+			name, _, _ := strings.Cut(tags, "\x00")
+			t = &tracked{name: name, key: key, pinned: r.pinned(key)}
+			next[key] = t
+		}
+		out = append(out, t)
+	}
+	if next != nil {
+		r.tracked.Store(&next)
+		signal(r.wanted)
+	}
+	return out
+}
+
+// untrack forgets services that are no longer in the list.
+func (r *Registry) untrack(c *change, gone []*tracked) {
+	if len(gone) == 0 {
+		return
+	}
+	next := make(map[string]*tracked)
+	for k, v := range *r.tracked.Load() {
+		next[k] = v
+	}
+	for _, t := range gone {
+		t.listed = false
+		if s := c.view().Service(t.key); s != nil {
+			for _, i := range slices.Clone(s.Instances) {
+				c.deleteInstance(i)
+			}
+		}
+		r.arrived(t)
+		if r.inAmnesty(c.now) {
+			continue
+		}
+		if t.stop != nil {
+			t.stop()
+		}
+		delete(next, t.key)
+	}
+	r.tracked.Store(&next)
+}
+
+// awaitAll makes the first sync wait until every service was looked at.
+func (r *Registry) awaitAll() {
+	for _, t := range *r.tracked.Load() {
+		if !t.awaited {
+			t.awaited = true
+			r.awaiting++
+		}
+	}
+}
+
+// arrived notes that a service was looked at.
+func (r *Registry) arrived(t *tracked) {
+	if t.awaited {
+		t.awaited = false
+		r.awaiting--
+		r.settle("")
+	}
+}
+
+// settle notes that a wide question was answered; the first sync is done when
+// each of them was, and every service was looked at.
+func (r *Registry) settle(path string) {
+	if path != "" {
+		r.settled[path] = true
+	}
+	if r.awaiting == 0 && len(r.settled) >= 3 && !r.complete {
+		r.complete = true
+		r.fresh.completed()
+		r.log.Info("the first sync with Consul is done", "services", r.View().ServicesLen(), "instances", r.View().InstancesLen())
+	}
+}
+
+// refresh looks at the services that are enqueued, some at a time.
+func (r *Registry) refresh(ctx context.Context) error {
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	for range refreshers {
+		workers.Go(func() {
+			for {
+				t, round := r.dequeue(ctx)
+				if t == nil {
+					return
+				}
+				r.look(ctx, t, round)
+			}
+		})
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// dequeue returns the next service to be looked at, or nil when ctx ends.
+func (r *Registry) dequeue(ctx context.Context) (t *tracked, round bool) {
+	for {
+		r.mu.Lock()
+		if len(r.queue) > 0 {
+			t, r.queue = r.queue[0], r.queue[1:]
+			round, t.round, t.enqueued = t.round, false, false
+			if len(r.queue) > 0 {
+				signal(r.queued)
+			}
+			r.mu.Unlock()
+			return t, round
+		}
+		r.mu.Unlock()
+		select {
+		case <-r.queued:
+		case <-ctx.Done():
+			return nil, false
+		}
+	}
+}
+
+// look asks for a service until it gets an answer, or has tried often enough.
+func (r *Registry) look(ctx context.Context, t *tracked, round bool) {
+	s := stream{path: servicePath(t.name), floor: &t.floor}
+	retry := backoff{most: retryWide}
+	for try := 1; ; try++ {
+		_, changed, err := exchange(ctx, r, question{path: s.path}, s.floor,
+			func(entries *list[entry], a answer) (bool, error) { return r.applyEntries(t, entries, a) })
+		if err == nil {
+			if changed && round {
+				r.metrics.drift.Inc()
+			}
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		wait := retry.failed(r.failed(s, err))
+		switch kind, _ := kindOf(err); kind {
+		case kindNetwork, kindTimeout, kindLeaderless, kindLimit:
+		default:
+			if try < maxTries && !errors.Is(err, errOlder) {
+				break
+			}
+			r.mu.Lock()
+			r.arrived(t)
+			r.mu.Unlock()
+			return
+		}
+		if sleep(ctx, wait) != nil {
+			return
+		}
+	}
+}
+
+// rounds looks at all services now and then, slowly.
+func (r *Registry) rounds(ctx context.Context) error {
+	next := time.NewTimer(relist)
+	defer next.Stop()
+	for {
+		full := false
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-next.C:
+			full = true
+			next.Reset(relist - rand.N(relist/10))
+		case <-r.round:
+		}
+		all := *r.tracked.Load()
+		pause := max(roundPace, roundTime/time.Duration(max(len(all), 1)))
+		for _, t := range all {
+			r.mu.Lock()
+			if full {
+				t.round = !t.enqueued
+				r.enqueue(t)
+			} else {
+				r.enqueueUnwatched(t)
+			}
+			r.mu.Unlock()
+			if err := sleep(ctx, pause); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// Discover implements registry.Registry.
+func (r *Registry) Discover(ctx context.Context, q registry.Query) ([]registry.Endpoint, error) {
+	key := lower(q.Service)
+	if q.Fresh {
+		if (*r.tracked.Load())[key] == nil {
+			if _, _, err := exchange(ctx, r, question{path: allServices, consistent: true}, &r.services, r.applyServices); err != nil {
+				return nil, refused("asking Consul for its services", err)
+			}
+		}
+		if (*r.tracked.Load())[key] != nil {
+			if err := r.freshen(ctx, key); err != nil {
+				return nil, err
+			}
+		}
+	}
+	r.Interest(key)
+	return r.View().Discover(q)
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
