@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -113,67 +112,4 @@ func registerAndKill(t *testing.T, dir string) (answered []string) {
 	}
 	// The last line may be cut short.
 	return answered[:len(answered)-1]
-}
-
-func TestDamageIsFoundAndNeverServed(t *testing.T) {
-	dir := t.TempDir()
-	r := open(t, dir)
-	for n := range 50 {
-		enrol(t, r, whole(fmt.Sprintf("w%d", n)))
-	}
-	closed(t, r)
-	good, err := os.ReadFile(filepath.Join(dir, fileName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	backup, err := os.ReadFile(filepath.Join(dir, backupName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	rounds := 200
-	if os.Getenv("ROLLCALL_LONG") != "" {
-		rounds = 1000
-	}
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
-	for range rounds {
-		dir := t.TempDir()
-		write(t, filepath.Join(dir, fileName), mutate(rng, good))
-		write(t, filepath.Join(dir, backupName), backup)
-		r := open(t, dir)
-		if got := r.View().InstancesLen(); got != 50 {
-			t.Errorf("%d instances, want 50, from the file or from the backup", got)
-		}
-		for i := range r.View().Instances() {
-			if !isWhole(i) {
-				t.Errorf("half of one: %+v", i)
-			}
-		}
-		closed(t, r)
-	}
-}
-
-func write(t *testing.T, path string, data []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// mutate returns a copy that is cut short, or has bits flipped or pages zeroed.
-func mutate(rng *rand.Rand, data []byte) []byte {
-	data = append([]byte(nil), data...)
-	switch rng.IntN(3) {
-	case 0:
-		return data[:rng.IntN(len(data))]
-	case 1:
-		for range 1 + rng.IntN(20) {
-			data[rng.IntN(len(data))] ^= 1 << rng.IntN(8)
-		}
-	case 2:
-		page := rng.IntN(len(data)/4096) * 4096
-		clear(data[page : page+4096])
-	}
-	return data
 }

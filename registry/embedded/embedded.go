@@ -46,8 +46,8 @@ type Registry struct {
 
 	ops     chan *op
 	closing chan struct{}
-	closed  sync.Once
 	done    chan struct{} // closed when the writer has ended
+	close   func() error  // the first call closes, and each returns how that went
 }
 
 // Open opens the registry in a directory, and makes it where there is none. A
@@ -62,24 +62,26 @@ func Open(ctx context.Context, config Config) (*Registry, error) {
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
 	}
+	r.close = sync.OnceValue(func() error {
+		close(r.closing)
+		<-r.done
+		return r.store.close()
+	})
 	if r.logger == nil {
 		r.logger = slog.New(slog.DiscardHandler)
 	}
 	if config.Datacenter == "" {
 		config.Datacenter = "dc1"
 	}
-	view := registry.NewView(config.Datacenter)
-	index := firstIndex(0)
+	view := registry.NewView(config.Datacenter).Txn(uint64(time.Now().Unix())).Commit().View
 	if config.Dir != "" {
 		var err error
 		if r.store, err = openStore(ctx, config.Dir, r.logger, r.metrics); err != nil {
 			return nil, fmt.Errorf("open registry %s: %w", config.Dir, err)
 		}
-		if view, index, err = r.store.load(view); err != nil {
-			return nil, errors.Join(fmt.Errorf("open registry %s: %w", config.Dir, err), r.store.close())
-		}
+		view = r.store.load(registry.NewView(config.Datacenter))
 	}
-	r.Feed = registry.NewFeed(view.Txn(index).Commit().View)
+	r.Feed = registry.NewFeed(view)
 	go r.write()
 	if err := r.registerOwnNode(ctx, config.Node); err != nil {
 		return nil, errors.Join(err, r.Close())
@@ -115,6 +117,7 @@ func (r *Registry) Node() string { return r.node }
 // Register implements registry.Registry. It returns when the registration is
 // on disk and in the View.
 func (r *Registry) Register(ctx context.Context, registration registry.Registration) error {
+	registration = owned(registration)
 	if err := registration.Validate(); err != nil {
 		r.metrics.done(opRegister, err)
 		return err
@@ -138,16 +141,22 @@ func (r *Registry) Discover(_ context.Context, q registry.Query) ([]registry.End
 	return r.View().Discover(q)
 }
 
-// Close writes what waits, makes a backup, and gives the directory back. The
-// View can be read for ever.
-func (r *Registry) Close() error {
-	r.closed.Do(func() { close(r.closing) })
-	<-r.done
+// Err tells why the registry takes no writes until it is opened again: syncing
+// one to disk has failed. It is nil as long as all is well, and while a full
+// disk keeps writes away.
+func (r *Registry) Err() error {
 	if r.store == nil {
 		return nil
 	}
-	return r.store.close()
+	if broken := r.store.broken.Load(); broken != nil {
+		return fmt.Errorf("the registry takes no writes until rollcall is restarted: %w", broken.error)
+	}
+	return nil
 }
+
+// Close writes what waits, makes a backup, and gives the directory back. The
+// View can be read for ever.
+func (r *Registry) Close() error { return r.close() }
 
 // do hands an operation to the writer and waits for its outcome. An operation
 // that the writer has taken is carried out even when ctx ends first.

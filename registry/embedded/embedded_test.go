@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 
@@ -142,6 +143,107 @@ func TestReregistrationKeepsTheState(t *testing.T) {
 	}
 }
 
+func TestStatusThatIsRegisteredReplacesTheOld(t *testing.T) {
+	r := open(t, "")
+	enrol(t, r, web("a"))
+	since := r.View().Check("n1", "service:a").Since
+	again := web("a")
+	again.Checks[0].Status, again.Checks[0].Output = registry.Critical, "down"
+	enrol(t, r, again)
+	if c := r.View().Check("n1", "service:a"); c.Status != registry.Critical || c.Output != "down" || !c.Since.After(since) {
+		t.Errorf("the check is %+v", c)
+	}
+}
+
+func TestInstanceMovesToAnotherService(t *testing.T) {
+	r := open(t, "")
+	enrol(t, r, web("a"))
+	moved := web("a")
+	moved.Instance.Service = "api"
+	enrol(t, r, moved)
+	v := r.View()
+	if v.Service("web") != nil || v.Service("api") == nil || v.Check("n1", "service:a").Service != "api" {
+		t.Errorf("web is %v, api is %v, the check is of %s", v.Service("web"), v.Service("api"), v.Check("n1", "service:a").Service)
+	}
+}
+
+func TestIndexesTellWhatChanged(t *testing.T) {
+	r := open(t, "")
+	two := web("a")
+	two.Checks = append(two.Checks, two.Checks[0])
+	enrol(t, r, two)
+	created := r.View().Index()
+	if err := r.SetStatus(t.Context(), registry.StatusUpdate{CheckID: "service:a:2", Status: registry.Warning}); err != nil {
+		t.Fatal(err)
+	}
+	changed := r.View().Index()
+	type indexes struct{ Create, Modify uint64 }
+	want := map[string]indexes{"instance": {created, changed}, "service:a:1": {created, created}, "service:a:2": {created, changed}}
+	i := r.View().Instance("n1", "a")
+	got := map[string]indexes{"instance": {i.CreateIndex, i.ModifyIndex}}
+	for _, c := range i.Checks {
+		got[c.ID] = indexes{c.CreateIndex, c.ModifyIndex}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error("indexes (-want +got)\n" + diff)
+	}
+}
+
+func TestNodeGoesWithAllThatIsOnIt(t *testing.T) {
+	r := open(t, "")
+	for _, id := range []string{"a", "b"} {
+		w := web(id)
+		w.Node = registry.Node{Name: "n2", Address: "10.0.0.2"}
+		enrol(t, r, w)
+	}
+	if err := r.Deregister(t.Context(), registry.Deregistration{Node: "N2"}); err != nil {
+		t.Fatal(err)
+	}
+	if v := r.View(); v.Node("n2") != nil || v.InstancesLen() != 0 || v.Check("n2", "service:a") != nil {
+		t.Error("something is left")
+	}
+}
+
+func TestHeartbeatLapsesWhenNoneCame(t *testing.T) {
+	r := open(t, "")
+	enrol(t, r, web("a"))
+	c := r.View().Check("n1", "service:a")
+	lapsed := registry.StatusUpdate{CheckID: c.ID, Status: registry.Critical, Output: "TTL expired", Lease: c.Lease, ExpiredBy: c.Lease.Renewed()}
+	if err := r.SetStatus(t.Context(), lapsed); err != nil {
+		t.Fatal(err)
+	}
+	c = r.View().Check("n1", "service:a")
+	if c.Status != registry.Critical || c.Lease != lapsed.Lease || c.Lease.Renewed() != lapsed.ExpiredBy {
+		t.Errorf("the check is %+v, renewed %v", c, c.Lease.Renewed())
+	}
+	critical := registry.Deregistration{InstanceID: "a", CheckID: c.ID, CriticalSince: c.Since}
+	if err := r.Deregister(t.Context(), critical); err != nil {
+		t.Fatal(err)
+	}
+	if r.View().Instance("n1", "a") != nil {
+		t.Error("the instance is still there")
+	}
+}
+
+// The caller may change what it registered, and register it again.
+func TestRegistrationSharesNoMemoryWithTheCaller(t *testing.T) {
+	r := open(t, "")
+	w := web("a")
+	w.Instance.Tags, w.Instance.Meta = []string{"blue"}, map[string]string{"version": "1"}
+	w.Checks[0].Definition = registry.Definition{HTTP: "http://10.0.0.1/", Interval: time.Minute, Header: map[string][]string{"K": {"old"}}}
+	enrol(t, r, w)
+	before := r.View().Instance("n1", "a")
+	w.Instance.Tags[0], w.Instance.Meta["version"], w.Checks[0].Definition.Header["K"][0] = "green", "2", "new"
+	enrol(t, r, w)
+	after := r.View().Instance("n1", "a")
+	if before.Tags[0] != "blue" || before.Meta["version"] != "1" || before.Checks[0].Definition.Header["K"][0] != "old" {
+		t.Errorf("a View has changed: %+v", before)
+	}
+	if after.Tags[0] != "green" || after.Meta["version"] != "2" || after.Checks[0].Definition.Header["K"][0] != "new" {
+		t.Errorf("the change was not seen: %+v", after)
+	}
+}
+
 func TestChecksThatAreNotNamedStayUnlessReplaced(t *testing.T) {
 	r := open(t, "")
 	enrol(t, r, web("a"))
@@ -187,6 +289,17 @@ func TestErrorsHaveTheirCodes(t *testing.T) {
 		}},
 		{"a check of an instance that is not there", registry.NotFound, func() error {
 			return r.Register(t.Context(), registry.Registration{Checks: []registry.Check{{ID: "c", InstanceID: "x"}}})
+		}},
+		{"a check of another instance's ID", registry.Conflict, func() error {
+			other := web("b")
+			other.Checks[0].ID = c.ID
+			return r.Register(t.Context(), other)
+		}},
+		{"two checks of one ID for two instances", registry.Conflict, func() error {
+			return r.Register(t.Context(), registry.Registration{
+				Instance: &registry.Instance{Service: "web", ID: "b"},
+				Checks:   []registry.Check{{ID: "c"}, {ID: "c", InstanceID: "a"}},
+			})
 		}},
 		{"the own node", registry.Invalid, func() error { return r.Deregister(t.Context(), registry.Deregistration{Node: "N1"}) }},
 		{"a new node without an address", registry.Invalid, func() error {
@@ -274,39 +387,6 @@ func TestDeregistrationAndLateHeartbeatLeaveNothing(t *testing.T) {
 	}
 }
 
-func TestIndexRisesEvenWhenTheFileIsDamaged(t *testing.T) {
-	dir := t.TempDir()
-	r := open(t, dir)
-	enrol(t, r, web("a"))
-	for _, damage := range []bool{false, true} {
-		last := r.View().Index()
-		closed(t, r)
-		if damage {
-			corrupt(t, filepath.Join(dir, fileName))
-		}
-		r = open(t, dir)
-		if got := r.View().Index(); got < last || damage && got < last+1<<20 {
-			t.Errorf("damaged: %v: the index is %d, and was %d", damage, got, last)
-		}
-		if r.View().Instance("n1", "a") == nil {
-			t.Errorf("damaged: %v: the instance is lost", damage)
-		}
-	}
-}
-
-// corrupt destroys both of bbolt's meta pages.
-func corrupt(t testing.TB, path string) {
-	t.Helper()
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := f.WriteAt(make([]byte, 2*4096), 0); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestLockedFileIsSaidSo(t *testing.T) {
 	dir := t.TempDir()
 	open(t, dir)
@@ -324,70 +404,6 @@ func TestDirectoryThatCannotBeMade(t *testing.T) {
 	if _, err := Open(t.Context(), Config{Dir: filepath.Join(file, "dir")}); !errors.Is(err, syscall.ENOTDIR) {
 		t.Errorf("the error is %v", err)
 	}
-}
-
-func TestFullDiskRefusesWritesAndRecovers(t *testing.T) {
-	r := open(t, t.TempDir())
-	enrol(t, r, web("a"))
-	before, commit := r.View(), r.store.commit
-	r.store.commit = func(tx *bbolt.Tx) error { return errors.Join(syscall.ENOSPC, tx.Rollback()) }
-	if err := r.Register(t.Context(), web("b")); registry.CodeOf(err) != registry.Full {
-		t.Errorf("the error is %v", err)
-	}
-	if r.View() != before {
-		t.Error("the View changed")
-	}
-	r.store.commit = commit
-	enrol(t, r, web("b"))
-}
-
-func TestFailedSyncEndsAllWrites(t *testing.T) {
-	r := open(t, t.TempDir())
-	commit := r.store.commit
-	r.store.commit = func(tx *bbolt.Tx) error { return errors.Join(syscall.EIO, tx.Rollback()) }
-	for range 2 {
-		if err := r.Register(t.Context(), web("a")); registry.CodeOf(err) != registry.Unavailable {
-			t.Errorf("the error is %v", err)
-		}
-		r.store.commit = commit
-	}
-}
-
-// TestSmallDisk fills a real file system, where it may mount one.
-func TestSmallDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
-		t.Skipf("no file system to fill: mount: %v", err)
-	}
-	defer syscall.Unmount(dir, syscall.MNT_DETACH)
-	r := open(t, dir)
-	big := func(n int) registry.Registration {
-		w := web(fmt.Sprintf("w%d", n))
-		w.Instance.Meta = map[string]string{"k": strings.Repeat("v", 4000)}
-		return w
-	}
-	n, err := 0, error(nil)
-	for ; err == nil; n++ {
-		err = r.Register(t.Context(), big(n))
-	}
-	if registry.CodeOf(err) != registry.Full {
-		t.Fatalf("after %d registrations: %v", n, err)
-	}
-	if got := r.View().InstancesLen(); got != n-1 {
-		t.Errorf("%d instances, want the %d that were answered", got, n-1)
-	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=4m"); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Deregister(t.Context(), registry.Deregistration{InstanceID: "w0"}); err != nil {
-		t.Errorf("with room again: %v", err)
-	}
-	closed(t, r)
-	r = open(t, dir)
-	if got := r.View().InstancesLen(); got != n-2 {
-		t.Errorf("%d instances after a restart, want %d", got, n-2)
-	}
-	closed(t, r)
 }
 
 func BenchmarkRegister(b *testing.B) {

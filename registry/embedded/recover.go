@@ -2,15 +2,11 @@ package embedded
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -25,10 +21,18 @@ const (
 	fileName   = "registry.db"
 	backupName = "registry.db.backup"
 	olderName  = "registry.db.backup.older"
+
+	restoredSuffix = ".restored" // of a file on its way to the registry's place
 )
 
 // lockTimeout is how long to wait for another process to give the file back.
 const lockTimeout = time.Second
+
+// leap is how far the index jumps when changes were lost, and with them the
+// indexes that were told. It is more than happens from one backup to the next:
+// 37,000 changes a second for an hour. A zone's serial can take a few of them:
+// to it, a step of less than 1<<31 is one forward (RFC 1982).
+const leap = 1 << 27
 
 // errDamaged is the error of a file that is not what was written.
 var errDamaged = errors.New("damaged")
@@ -40,80 +44,191 @@ func openStore(ctx context.Context, dir string, logger *slog.Logger, m *metrics)
 		return nil, err
 	}
 	s := &store{path: filepath.Join(dir, fileName), logger: logger, metrics: m, commit: (*bbolt.Tx).Commit}
-	_, missing := os.Stat(s.path)
-	err := s.open()
-	if errors.Is(err, errDamaged) {
-		err = s.recover(ctx, err)
-	} else if err == nil && errors.Is(missing, os.ErrNotExist) {
-		s.leap = true
-		s.summary.Index = 0
+	err := s.openExisting()
+	switch {
+	case errors.Is(err, errPages):
+		err = s.rebuild(err)
+	case errors.Is(err, errDamaged):
+		err = s.restore(ctx, err)
+	}
+	if err == nil {
+		err = s.raiseIndex()
 	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.closeFile())
 	}
-	if err := s.backup(); err != nil {
-		logger.Error("a backup could not be made", "err", err)
-	}
+	s.backups.index = backupIndex(filepath.Join(dir, backupName))
 	return s, nil
 }
 
-// recover moves the damaged file aside and opens the newest backup that is good.
-func (s *store) recover(ctx context.Context, damage error) error {
-	aside := s.path + ".damaged-" + time.Now().UTC().Format("20060102T150405.000000000")
-	if err := os.Rename(s.path, aside); err != nil {
+// openExisting opens the file. That there is none, or an empty one, is damage
+// where there is a backup of it.
+func (s *store) openExisting() error {
+	if file, err := os.Stat(s.path); errors.Is(err, os.ErrNotExist) || err == nil && file.Size() == 0 {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(s.path), backupName)); err == nil {
+			return fmt.Errorf("%w: there is a backup of %s, but nothing in its place", errDamaged, s.path)
+		}
+	}
+	return s.open(s.path)
+}
+
+// rebuild moves the damaged file aside and writes the records that were read
+// from it to a new one.
+func (s *store) rebuild(damage error) error {
+	aside, err := keepAside(s.path)
+	if err != nil {
 		return fmt.Errorf("move the damaged file aside: %w", err)
 	}
+	whole, index, restored := s.records, s.summary.Index, s.path+restoredSuffix
+	if err := os.Remove(restored); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := s.open(restored); err != nil {
+		return err
+	}
+	s.summary.Index = index
+	err = s.db.Update(func(tx *bbolt.Tx) error {
+		w := newRecordWriter(tx, &s.summary)
+		for _, n := range whole.nodes {
+			if err := w.write(registry.Event{Kind: registry.NodePut, Node: n}); err != nil {
+				return err
+			}
+		}
+		for _, i := range whole.instances {
+			if err := w.write(registry.Event{Kind: registry.InstancePut, Instance: i}); err != nil {
+				return err
+			}
+		}
+		return s.writeSummary(tx)
+	})
+	if err := errors.Join(err, s.closeFile()); err != nil {
+		return errors.Join(fmt.Errorf("write %s anew: %w", s.path, err), os.Remove(restored))
+	}
+	s.logger.Error("THE REGISTRY WAS DAMAGED; all that it held could be read and is written anew",
+		"damage", damage, "damaged", aside, "records", s.summary.Records)
+	return s.adopt(restored)
+}
+
+// adopt puts another file in the place of the registry's, and opens it.
+func (s *store) adopt(path string) error {
+	if err := errors.Join(os.Rename(path, s.path), syncDir(filepath.Dir(s.path))); err != nil {
+		return err
+	}
+	return s.open(s.path)
+}
+
+// restore moves the damaged file aside and puts the newest backup that is good
+// in its place. Wherever it is interrupted, there is a file to begin with again.
+func (s *store) restore(ctx context.Context, damage error) error {
+	aside, err := keepAside(s.path)
+	if err != nil {
+		return fmt.Errorf("move the damaged file aside: %w", err)
+	}
+	restored := s.path + restoredSuffix
 	for _, name := range []string{backupName, olderName} {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		backup := filepath.Join(filepath.Dir(s.path), name)
-		err := copyFile(backup, s.path)
+		err := copyFile(backup, restored)
 		if err == nil {
-			err = s.open()
+			err = s.open(restored)
+		}
+		if err == nil && s.isNew {
+			err = errors.Join(fmt.Errorf("%w: it is empty", errDamaged), s.closeFile())
 		}
 		if err == nil {
-			s.leap = true
+			err = errors.Join(s.closeFile(), s.adopt(restored))
+		}
+		switch {
+		case err == nil:
+			s.lost = true
 			s.logger.Error("THE REGISTRY WAS DAMAGED and is restored from a backup; what was registered after it is lost",
 				"damage", damage, "damaged", aside, "backup", backup, "records", s.summary.Records)
 			return nil
+		case errors.Is(err, errDamaged):
+			s.logger.Error("a backup of the registry is damaged, too", "backup", backup, "err", err)
+		case !errors.Is(err, os.ErrNotExist):
+			return fmt.Errorf("restore %s: %w", backup, errors.Join(err, os.Remove(restored)))
 		}
-		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, errDamaged) {
-			return fmt.Errorf("restore %s: %w", backup, err)
-		}
-		if err := os.Remove(s.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	}
+	for _, path := range []string{restored, s.path} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
-	if err := s.open(); err != nil {
+	if err := s.open(s.path); err != nil {
 		return err
 	}
-	s.leap = true
-	s.summary.Index = uint64(time.Now().Unix())
+	s.lost = true
 	s.logger.Error("THE REGISTRY WAS DAMAGED and there is no good backup; it begins anew, with nothing registered",
 		"damage", damage, "damaged", aside)
 	return nil
 }
 
-// open opens the file, reads all of it, and holds it against its summary. The
-// error is errDamaged where the file is not what was written.
-func (s *store) open() (err error) {
-	// bbolt panics on pages that make no sense, and faults on a map of a file
-	// that was cut short.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errDamaged, p)
-		}
-	}()
-	s.db, err = bbolt.Open(s.path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+// keepAside gives a file a second name, under which it is kept, and returns
+// that; the first one is about to be taken by another file.
+func keepAside(path string) (string, error) {
+	aside := path + ".damaged-" + time.Now().UTC().Format("20060102T150405.000000000")
+	err := os.Link(path, aside)
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // not every file system knows links
+		err = os.Rename(path, aside)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	return aside, err
+}
+
+// raiseIndex writes down an index that is above all that were told, where that
+// is in doubt. Indexes begin at the time, in seconds, so that a registry whose
+// directory was lost does not tell lower ones than before.
+func (s *store) raiseIndex() error {
+	metas, err := readMetas(s.db)
 	if err != nil {
-		return classify(s.path, err)
+		return err
 	}
-	if err = s.read(); err != nil {
-		return errors.Join(err, s.db.Close())
+	if !metas[0].whole || !metas[1].whole {
+		s.lost = true
+		s.logger.Error("THE REGISTRY WAS DAMAGED: the newer of its two meta pages may be lost, and with it what was registered last",
+			"file", s.path, "records", s.summary.Records)
 	}
-	return nil
+	if !s.lost && !s.isNew {
+		return nil
+	}
+	s.summary.Index = max(s.summary.Index, uint64(time.Now().Unix()))
+	if s.lost {
+		s.summary.Index += leap
+	}
+	return guard(func() error { return s.db.Update(s.writeSummary) })
+}
+
+// open opens a file, reads all of it, and holds it against its summary. The
+// error is errDamaged where the file is not what was written.
+func (s *store) open(path string) error {
+	s.db = nil
+	err := guard(func() (err error) {
+		s.db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+		if err != nil {
+			return classify(path, err)
+		}
+		return s.read()
+	})
+	if errors.Is(err, errPanic) {
+		err = fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	if err != nil {
+		err = errors.Join(err, s.closeFile())
+	}
+	return err
+}
+
+// closeFile gives the file back, if it is open.
+func (s *store) closeFile() error {
+	if s.db == nil || s.wedged {
+		return nil
+	}
+	return s.db.Close()
 }
 
 func classify(path string, err error) error {
@@ -129,136 +244,56 @@ func classify(path string, err error) error {
 
 // read reads every record, and makes the buckets of a new file.
 func (s *store) read() error {
-	s.records, s.summary = new(records), summary{Format: format}
-	var isNew bool
-	err := s.db.View(func(tx *bbolt.Tx) error {
-		nodes, instances, sum := tx.Bucket(bucketNodes), tx.Bucket(bucketInstances), tx.Bucket(bucketSummary)
-		if nodes == nil && instances == nil && sum == nil {
-			isNew = true
+	s.records, s.summary, s.isNew = new(records), summary{Format: format}, false
+	now := time.Now()
+	err := s.db.View(func(tx *bbolt.Tx) (err error) {
+		nodes, instances, own := tx.Bucket(bucketNodes), tx.Bucket(bucketInstances), tx.Bucket(bucketSummary)
+		if nodes == nil && instances == nil && own == nil {
+			s.isNew = true
 			return nil
 		}
-		if nodes == nil || instances == nil || sum == nil {
+		if nodes == nil || instances == nil || own == nil {
 			return fmt.Errorf("%w: a bucket is missing", errDamaged)
 		}
+		if s.summary, err = decodeSummary(own.Get(keySummary)); err != nil {
+			return err
+		}
 		var found summary
-		if err := readAll(nodes, &s.records.nodes, &found); err != nil {
-			return err
+		err = readAll(nodes, &found, func(r *nodeRecord) { s.records.nodes = append(s.records.nodes, r.node(now)) })
+		if err == nil {
+			err = readAll(instances, &found, func(r *instanceRecord) { s.records.instances = append(s.records.instances, r.instance(now)) })
 		}
-		if err := readAll(instances, &s.records.instances, &found); err != nil {
-			return err
+		if err == nil && (found.Records != s.summary.Records || found.Digest != s.summary.Digest) {
+			err = fmt.Errorf("%w: its %d records are not the %d that were written", errDamaged, found.Records, s.summary.Records)
 		}
-		return s.readSummary(sum.Get(keySummary), found)
+		if err == nil {
+			err = checkPages(tx)
+		}
+		return err
 	})
-	if err != nil || !isNew {
+	if err != nil || !s.isNew {
 		return err
 	}
-	return s.create()
-}
-
-// readSummary reads the summary and holds what was found against it.
-func (s *store) readSummary(record []byte, found summary) error {
-	text, err := unseal(keySummary, record)
-	if err == nil {
-		err = json.Unmarshal(text, &s.summary)
-	}
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: %w", errDamaged, err)
-	case s.summary.Format > format:
-		return fmt.Errorf("the file has format %d, and this rollcall knows only %d: a newer one has written it", s.summary.Format, format)
-	case s.summary.Records != found.Records || s.summary.Digest != found.Digest:
-		return fmt.Errorf("%w: there are %d records, and not the %d that were written", errDamaged, found.Records, s.summary.Records)
-	}
-	return nil
-}
-
-// readAll decodes the records of a bucket and counts them in found.
-func readAll[T any](b *bbolt.Bucket, into *[]*T, found *summary) error {
-	return b.ForEach(func(key, record []byte) error {
-		text, err := unseal(key, record)
-		value := new(T)
-		if err == nil {
-			err = json.Unmarshal(text, value)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", errDamaged, err)
-		}
-		*into = append(*into, value)
-		found.Records++
-		found.Digest += uint64(binary.BigEndian.Uint32(record))
-		return nil
-	})
-}
-
-// create makes the buckets and the summary of a new file.
-func (s *store) create() error {
 	return s.db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range [][]byte{bucketNodes, bucketInstances, bucketSummary} {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
 		}
-		return s.summary.write(tx)
+		return s.writeSummary(tx)
 	})
 }
 
-// backup writes a copy of the file beside it, where anything has changed since
-// the last one, and keeps the one before.
-func (s *store) backup() error {
-	if s == nil || s.broken != nil || s.summary.Index == s.backedUp {
-		return nil
-	}
-	dir := filepath.Dir(s.path)
-	fresh, backup := filepath.Join(dir, backupName+".new"), filepath.Join(dir, backupName)
-	err := s.db.View(func(tx *bbolt.Tx) error {
-		return writeFile(fresh, func(w io.Writer) error {
-			_, err := tx.WriteTo(w)
+// readAll decodes the records of a bucket and counts them in found.
+func readAll[T any](b *bbolt.Bucket, found *summary, each func(*T)) error {
+	return b.ForEach(func(key, record []byte) error {
+		value := new(T)
+		if err := decode(key, record, value); err != nil {
 			return err
-		})
+		}
+		each(value)
+		found.Records++
+		found.Digest += uint64(digest(record))
+		return nil
 	})
-	if err != nil {
-		return errors.Join(fmt.Errorf("back up %s: %w", s.path, err), os.Remove(fresh))
-	}
-	if err := os.Rename(backup, filepath.Join(dir, olderName)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err := os.Rename(fresh, backup); err != nil {
-		return err
-	}
-	s.backedUp = s.summary.Index
-	return syncDir(dir)
-}
-
-func copyFile(from, to string) (err error) {
-	source, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	return writeFile(to, func(w io.Writer) error {
-		_, err := io.Copy(w, source)
-		return err
-	})
-}
-
-// writeFile writes a file and syncs it to disk.
-func writeFile(path string, write func(io.Writer) error) (err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := write(f); err != nil {
-		return err
-	}
-	return f.Sync()
-}
-
-func syncDir(dir string) (err error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	return d.Sync()
 }

@@ -37,6 +37,26 @@ func register(t *registry.Txn, r *registry.Registration, now time.Time) error {
 	return nil
 }
 
+// owned returns a registration that shares no memory with the caller's, who may
+// use that for the next one.
+func owned(r registry.Registration) registry.Registration {
+	r.Node.TaggedAddresses, r.Node.Meta = maps.Clone(r.Node.TaggedAddresses), maps.Clone(r.Node.Meta)
+	if r.Instance != nil {
+		i := *r.Instance
+		i.Tags, i.Meta, i.TaggedAddresses = slices.Clone(i.Tags), maps.Clone(i.Meta), maps.Clone(i.TaggedAddresses)
+		r.Instance = &i
+	}
+	r.Checks = slices.Clone(r.Checks)
+	for n := range r.Checks {
+		header := maps.Clone(r.Checks[n].Definition.Header)
+		for name, values := range header {
+			header[name] = slices.Clone(values)
+		}
+		r.Checks[n].Definition.Header = header
+	}
+	return r
+}
+
 // instanceChange is an instance to put, and the checks to put with it.
 type instanceChange struct {
 	instance registry.Instance
@@ -122,16 +142,22 @@ func sortChecks(t *registry.Txn, r *registry.Registration, node string) (instanc
 	return instances, nodeChecks, checkOwners(t, instances, nodeChecks, node)
 }
 
-// checkOwners refuses a check whose ID belongs to another instance of the node.
+// checkOwners refuses a check whose ID is that of another instance's check.
 func checkOwners(t *registry.Txn, instances []*instanceChange, nodeChecks []registry.Check, node string) error {
 	all := slices.Clone(nodeChecks)
 	for _, change := range instances {
 		all = append(all, change.checks...)
 	}
+	owners := make(map[string]string, len(all))
 	for _, c := range all {
-		if old := t.View().Check(node, c.ID); old != nil && old.InstanceID != c.InstanceID {
-			return registry.Errorf(registry.Conflict, "check ID %q belongs to the instance %q already", c.ID, old.InstanceID)
+		owner, known := owners[c.ID]
+		if old := t.View().Check(node, c.ID); old != nil && !known {
+			owner, known = old.InstanceID, true
 		}
+		if known && owner != c.InstanceID {
+			return registry.Errorf(registry.Conflict, "check ID %q belongs to the instance %q already", c.ID, owner)
+		}
+		owners[c.ID] = c.InstanceID
 	}
 	return nil
 }

@@ -1,13 +1,11 @@
 package embedded
 
 import (
-	"encoding/binary"
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"log/slog"
-	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,7 +16,7 @@ import (
 
 // The file has a bucket of nodes, by lower-case name, a bucket of instances, by
 // lower-case node, NUL and ID, each with its checks, and a bucket with the
-// summary. A record is a CRC32C of its key and its JSON, and the JSON.
+// summary.
 var ( // bbolt takes bucket names as bytes; nothing writes to these
 	bucketNodes     = []byte("nodes")
 	bucketInstances = []byte("instances")
@@ -41,17 +39,22 @@ type summary struct {
 // store is the file that the records are in. Only the writer uses it. A nil
 // store keeps nothing.
 type store struct {
-	path     string
-	db       *bbolt.DB
-	logger   *slog.Logger
-	metrics  *metrics
-	summary  summary
-	records  *records              // what was read at the start, until load
-	leap     bool                  // the index of this file may be behind what was told before
-	broken   error                 // why nothing can be written any more
-	backedUp uint64                // the index of the newest backup
-	commit   func(*bbolt.Tx) error // tx.Commit, which a test may have fail
+	path    string
+	db      *bbolt.DB
+	logger  *slog.Logger
+	metrics *metrics
+	summary summary                  // what the file says of itself
+	records *records                 // what was read at the start, until load
+	isNew   bool                     // nothing was ever written to the file before
+	lost    bool                     // changes that were answered may be missing from it
+	broken  atomic.Pointer[failure]  // why nothing can be written any more
+	wedged  bool                     // bbolt has panicked, and may hold its locks for ever
+	commit  func(tx *bbolt.Tx) error // tx.Commit, which a test may have fail
+	backups backups
 }
+
+// failure is an error in an atomic pointer.
+type failure struct{ error }
 
 // records is what a file holds.
 type records struct {
@@ -59,41 +62,17 @@ type records struct {
 	instances []*registry.Instance
 }
 
-// load puts what the file holds into a View, and returns the index to go on from.
-func (s *store) load(v *registry.View) (*registry.View, uint64, error) {
-	index := s.summary.Index
-	if s.leap {
-		index = firstIndex(index)
-	}
-	t, now := v.Txn(index), time.Now()
+// load puts what the file holds into a View.
+func (s *store) load(v *registry.View) *registry.View {
+	t := v.Txn(s.summary.Index)
 	for _, n := range s.records.nodes {
-		lease(n.Checks, now)
 		t.PutNode(n)
 	}
 	for _, i := range s.records.instances {
-		lease(i.Checks, now)
 		t.PutInstance(i)
 	}
 	s.records = nil
-	return t.Commit().View, index, nil
-}
-
-// lease starts the leases anew: no heartbeat is late before a full TTL has gone
-// by since the start.
-func lease(checks []*registry.Check, now time.Time) {
-	for _, c := range checks {
-		c.Lease = registry.NewLease(now)
-	}
-}
-
-// firstIndex returns an index that is above whatever a lost file can have
-// reached: indexes begin at the time, in seconds, and rise by one a change.
-func firstIndex(known uint64) uint64 {
-	now := uint64(time.Now().Unix())
-	if known == 0 {
-		return now
-	}
-	return max(known, now) + 1<<20
+	return t.Commit().View
 }
 
 // save writes an Update to disk, whole or not at all.
@@ -101,11 +80,12 @@ func (s *store) save(u *registry.Update) error {
 	if s == nil {
 		return nil
 	}
-	if s.broken != nil {
-		return registry.Errorf(registry.Unavailable, "the registry takes no writes until rollcall is restarted: %w", s.broken)
+	if broken := s.broken.Load(); broken != nil {
+		return registry.Errorf(registry.Unavailable, "the registry takes no writes until rollcall is restarted: %w", broken.error)
 	}
 	start := time.Now()
-	next, err := s.write(u)
+	next := s.summary
+	err := guard(func() error { return s.write(u, &next) })
 	if err == nil {
 		s.summary = next
 		s.metrics.wrote(time.Since(start), s.db)
@@ -115,38 +95,55 @@ func (s *store) save(u *registry.Update) error {
 		return registry.Errorf(registry.Full, "store in %s: %w", s.path, err)
 	}
 	// After a failed sync nobody knows what is on disk, and trying again would
-	// only say that all is well.
-	s.broken = err
+	// only say that all is well. After a panic bbolt may hold its locks for ever.
+	s.wedged = errors.Is(err, errPanic)
+	s.broken.Store(&failure{err})
 	return registry.Errorf(registry.Unavailable, "store in %s: %w", s.path, err)
 }
 
-func (s *store) write(u *registry.Update) (next summary, err error) {
+// write is one transaction of bbolt; next is what the file then says of itself.
+func (s *store) write(u *registry.Update, next *summary) error {
 	tx, err := s.db.Begin(true)
 	if err != nil {
-		return next, err
+		return err
 	}
-	next = s.summary
+	defer tx.Rollback() // does nothing once it is committed
+	if err := s.holdsWhatWasAnswered(tx); err != nil {
+		return err
+	}
 	next.Index = u.View.Index()
-	w := recordWriter{nodes: tx.Bucket(bucketNodes), instances: tx.Bucket(bucketInstances), summary: &next}
+	w := newRecordWriter(tx, next)
 	for _, e := range u.Events {
-		if err = w.write(e); err != nil {
-			return next, errors.Join(err, tx.Rollback())
+		if err := w.write(e); err != nil {
+			return err
 		}
 	}
-	if err = next.write(tx); err != nil {
-		return next, errors.Join(err, tx.Rollback())
+	if err := next.write(tx); err != nil {
+		return err
 	}
-	return next, s.commit(tx)
+	return s.commit(tx)
+}
+
+// holdsWhatWasAnswered fails where a write that was refused, because syncing it
+// failed, is in the file all the same: nothing may be built on it.
+func (s *store) holdsWhatWasAnswered(tx *bbolt.Tx) error {
+	record, err := s.summary.encode()
+	if err == nil && !bytes.Equal(record, tx.Bucket(bucketSummary).Get(keySummary)) {
+		err = errors.New("the file holds a write that was refused")
+	}
+	return err
 }
 
 func (s *store) writeSummary(tx *bbolt.Tx) error { return s.summary.write(tx) }
 
+func (s *summary) encode() ([]byte, error) { return encode(keySummary, s) }
+
 func (s *summary) write(tx *bbolt.Tx) error {
-	text, err := json.Marshal(s)
+	record, err := s.encode()
 	if err != nil {
 		return err
 	}
-	return tx.Bucket(bucketSummary).Put(keySummary, seal(keySummary, text))
+	return tx.Bucket(bucketSummary).Put(keySummary, record)
 }
 
 // recordWriter writes records and keeps the summary true.
@@ -155,14 +152,18 @@ type recordWriter struct {
 	summary          *summary
 }
 
+func newRecordWriter(tx *bbolt.Tx, s *summary) *recordWriter {
+	return &recordWriter{nodes: tx.Bucket(bucketNodes), instances: tx.Bucket(bucketInstances), summary: s}
+}
+
 func (w *recordWriter) write(e registry.Event) error {
 	switch e.Kind {
 	case registry.NodePut:
-		return w.put(w.nodes, nodeKey(e.Node), e.Node)
+		return w.put(w.nodes, nodeKey(e.Node), recordOfNode(e.Node))
 	case registry.NodeDeleted:
 		return w.delete(w.nodes, nodeKey(e.Node))
 	case registry.InstancePut:
-		return w.put(w.instances, instanceKey(e.Instance), e.Instance)
+		return w.put(w.instances, instanceKey(e.Instance), recordOfInstance(e.Instance))
 	case registry.InstanceDeleted:
 		return w.delete(w.instances, instanceKey(e.Instance))
 	}
@@ -170,14 +171,13 @@ func (w *recordWriter) write(e registry.Event) error {
 }
 
 func (w *recordWriter) put(b *bbolt.Bucket, key []byte, value any) error {
-	text, err := json.Marshal(value)
+	record, err := encode(key, value)
 	if err != nil {
-		return fmt.Errorf("encode %q: %w", key, err)
+		return err
 	}
 	w.forget(b.Get(key))
-	record := seal(key, text)
 	w.summary.Records++
-	w.summary.Digest += uint64(binary.BigEndian.Uint32(record))
+	w.summary.Digest += uint64(digest(record))
 	return b.Put(key, record)
 }
 
@@ -189,34 +189,8 @@ func (w *recordWriter) delete(b *bbolt.Bucket, key []byte) error {
 func (w *recordWriter) forget(record []byte) {
 	if len(record) >= 4 {
 		w.summary.Records--
-		w.summary.Digest -= uint64(binary.BigEndian.Uint32(record))
+		w.summary.Digest -= uint64(digest(record))
 	}
-}
-
-func nodeKey(n *registry.Node) []byte { return []byte(strings.ToLower(n.Name)) }
-
-func instanceKey(i *registry.Instance) []byte {
-	return []byte(strings.ToLower(i.Node) + "\x00" + i.ID)
-}
-
-// seal puts the checksum of key and text before the text.
-func seal(key, text []byte) []byte {
-	record := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(text)), checksum(key, text))
-	return append(record, text...)
-}
-
-// unseal returns the text of a record, or an error where it is not the one that
-// was written under the key.
-func unseal(key, record []byte) ([]byte, error) {
-	if len(record) < 4 || binary.BigEndian.Uint32(record) != checksum(key, record[4:]) {
-		return nil, fmt.Errorf("the record %q is damaged", key)
-	}
-	return record[4:], nil
-}
-
-func checksum(key, text []byte) uint32 {
-	table := crc32.MakeTable(crc32.Castagnoli) // made once by the library
-	return crc32.Update(crc32.Checksum(key, table), table, text)
 }
 
 // close gives the file back. Before, it writes the summary once more: bbolt has
@@ -226,11 +200,25 @@ func (s *store) close() error {
 	if s == nil {
 		return nil
 	}
-	if s.broken == nil && s.db.Update(s.writeSummary) != nil {
-		s.logger.Warn("the registry's summary could not be written twice", "file", s.path)
+	if s.broken.Load() == nil {
+		if err := guard(func() error { return s.db.Update(s.writeSummary) }); err != nil {
+			s.wedged = errors.Is(err, errPanic)
+			s.logger.Error("the registry's summary could not be written twice", "file", s.path, "err", err)
+		}
 	}
-	if err := s.db.Close(); err != nil {
+	if err := s.closeFile(); err != nil {
 		return fmt.Errorf("close registry %s: %w", s.path, err)
 	}
 	return nil
+}
+
+// decodeSummary reads a summary, and refuses that of a newer rollcall.
+func decodeSummary(record []byte) (s summary, err error) {
+	if err := decode(keySummary, record, &s); err != nil {
+		return s, err
+	}
+	if s.Format > format {
+		return s, fmt.Errorf("the file has format %d, and this rollcall knows only %d: a newer one has written it", s.Format, format)
+	}
+	return s, nil
 }

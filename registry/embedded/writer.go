@@ -9,9 +9,6 @@ import (
 // maxGroup is how many operations at most share one sync to disk.
 const maxGroup = 1024
 
-// backupEvery is how long a change waits for its backup at most.
-const backupEvery = time.Hour
-
 type opKind uint8
 
 const (
@@ -32,6 +29,7 @@ type op struct {
 	update         registry.StatusUpdate
 	now            time.Time
 	err            error
+	changed        bool       // it changes something
 	outcome        chan error // holds one
 }
 
@@ -72,20 +70,21 @@ func (o *op) apply(t *registry.Txn, own string) error {
 // that it took carried out.
 func (r *Registry) write() {
 	defer close(r.done)
-	backup := time.NewTicker(backupEvery)
-	defer backup.Stop()
+	defer r.store.finishBackups()
+	r.store.startBackup()
+	due := time.NewTicker(backupEvery)
+	defer due.Stop()
 	group := make([]*op, 0, maxGroup)
 	for {
 		select {
 		case o := <-r.ops:
 			r.writeGroup(r.gather(append(group[:0], o)))
-		case <-backup.C:
-			r.backup()
+		case <-due.C:
+			r.store.startBackup()
+		case ended := <-r.store.backupRunning():
+			r.store.endBackup(ended)
 		case <-r.closing:
-			if waiting := r.gather(group[:0]); len(waiting) > 0 {
-				r.writeGroup(waiting)
-			}
-			r.backup()
+			r.writeGroup(r.gather(group[:0]))
 			return
 		}
 	}
@@ -105,38 +104,49 @@ func (r *Registry) gather(group []*op) []*op {
 }
 
 // writeGroup carries out a group of operations: in memory, on disk, in the
-// View, and only then in the answers.
+// View, and only then in the answers. Where the disk refuses the group, those
+// that change something are answered so, and the others, which may have looked
+// at what is not there now, are done again without them.
 func (r *Registry) writeGroup(group []*op) {
+	for len(group) > 0 {
+		err := r.apply(group)
+		again := group[:0]
+		for _, o := range group {
+			if err != nil && !o.changed {
+				again = append(again, o)
+				continue
+			}
+			if err != nil {
+				o.err = err
+			}
+			r.metrics.done(o.kind, o.err)
+			o.outcome <- o.err
+		}
+		group = again
+	}
+}
+
+// apply carries out a group of operations up to the View. The error is that of
+// the disk, and then nothing has changed.
+func (r *Registry) apply(group []*op) error {
 	index := r.View().Index()
 	t := r.View().Txn(index)
 	for _, o := range group {
 		t.SetIndex(index + 1)
 		before := t.Len()
 		o.err = o.apply(t, r.node)
-		if t.Len() > before {
+		if o.changed = t.Len() > before; o.changed {
 			index++
 		}
 	}
-	if update := t.Commit(); len(update.Events) > 0 {
-		if err := r.store.save(update); err != nil {
-			r.logger.Error("a change could not be stored", "operations", len(group), "err", err)
-			for _, o := range group {
-				if o.err == nil {
-					o.err = err
-				}
-			}
-		} else {
-			r.Publish(update)
-		}
+	update := t.Commit()
+	if len(update.Events) == 0 {
+		return nil
 	}
-	for _, o := range group {
-		r.metrics.done(o.kind, o.err)
-		o.outcome <- o.err
+	if err := r.store.save(update); err != nil {
+		r.logger.Error("a change could not be stored", "operations", len(group), "err", err)
+		return err
 	}
-}
-
-func (r *Registry) backup() {
-	if err := r.store.backup(); err != nil {
-		r.logger.Error("a backup could not be made", "err", err)
-	}
+	r.Publish(update)
+	return nil
 }

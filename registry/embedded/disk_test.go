@@ -1,0 +1,120 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+func TestFullDiskRefusesWritesAndRecovers(t *testing.T) {
+	r := open(t, t.TempDir())
+	enrol(t, r, web("a"))
+	before, commit := r.View(), r.store.commit
+	r.store.commit = func(tx *bbolt.Tx) error { return errors.Join(syscall.ENOSPC, tx.Rollback()) }
+	if err := r.Register(t.Context(), web("b")); registry.CodeOf(err) != registry.Full {
+		t.Errorf("the error is %v", err)
+	}
+	if r.View() != before {
+		t.Error("the View changed")
+	}
+	r.store.commit = commit
+	enrol(t, r, web("b"))
+}
+
+func TestFailedSyncEndsAllWrites(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	enrol(t, r, web("a"))
+	commit := r.store.commit
+	r.store.commit = func(tx *bbolt.Tx) error { return errors.Join(syscall.EIO, tx.Rollback()) }
+	for range 2 {
+		if err := r.Register(t.Context(), web("b")); registry.CodeOf(err) != registry.Unavailable {
+			t.Errorf("the error is %v", err)
+		}
+		r.store.commit = commit
+	}
+	if !errors.Is(r.Err(), syscall.EIO) {
+		t.Errorf("Err is %v", r.Err())
+	}
+	if err := r.SetStatus(t.Context(), registry.StatusUpdate{CheckID: "service:a", Status: registry.Passing}); err != nil {
+		t.Errorf("a heartbeat that says nothing new: %v", err)
+	}
+	closed(t, r)
+	r = open(t, dir)
+	enrol(t, r, web("b"))
+	if r.View().InstancesLen() != 2 || r.Err() != nil {
+		t.Errorf("after a restart: %d instances, %v", r.View().InstancesLen(), r.Err())
+	}
+}
+
+// A sync can fail when the file has taken the write already.
+func TestNothingIsBuiltOnARefusedWrite(t *testing.T) {
+	r := open(t, t.TempDir())
+	commit := r.store.commit
+	r.store.commit = func(tx *bbolt.Tx) error { return errors.Join(commit(tx), syscall.ENOSPC) }
+	if err := r.Register(t.Context(), web("a")); registry.CodeOf(err) != registry.Full {
+		t.Errorf("the error is %v", err)
+	}
+	r.store.commit = commit
+	if err := r.Register(t.Context(), web("b")); registry.CodeOf(err) != registry.Unavailable {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestPanicOfTheStoreEndsWritesAndNotTheProcess(t *testing.T) {
+	r := open(t, t.TempDir())
+	enrol(t, r, web("a"))
+	r.store.commit = func(tx *bbolt.Tx) error { panic("page 7 already freed") }
+	for range 2 {
+		if err := r.Register(t.Context(), web("b")); registry.CodeOf(err) != registry.Unavailable {
+			t.Errorf("the error is %v", err)
+		}
+	}
+	if r.View().InstancesLen() != 1 {
+		t.Errorf("%d instances, want the one that was answered", r.View().InstancesLen())
+	}
+	closed(t, r)
+}
+
+// TestSmallDisk fills a real file system, where it may mount one.
+func TestSmallDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
+		t.Skipf("no file system to fill: mount: %v", err)
+	}
+	defer syscall.Unmount(dir, syscall.MNT_DETACH)
+	r := open(t, dir)
+	big := func(n int) registry.Registration {
+		w := web(fmt.Sprintf("w%d", n))
+		w.Instance.Meta = map[string]string{"k": strings.Repeat("v", 4000)}
+		return w
+	}
+	n, err := 0, error(nil)
+	for ; err == nil; n++ {
+		err = r.Register(t.Context(), big(n))
+	}
+	if registry.CodeOf(err) != registry.Full {
+		t.Fatalf("after %d registrations: %v", n, err)
+	}
+	if got := r.View().InstancesLen(); got != n-1 {
+		t.Errorf("%d instances, want the %d that were answered", got, n-1)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=4m"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Deregister(t.Context(), registry.Deregistration{InstanceID: "w0"}); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+	closed(t, r)
+	r = open(t, dir)
+	if got := r.View().InstancesLen(); got != n-2 {
+		t.Errorf("%d instances after a restart, want %d", got, n-2)
+	}
+	closed(t, r)
+}

@@ -1,0 +1,334 @@
+package embedded
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+// openLogged opens a registry, and returns what it logged as errors.
+func openLogged(t testing.TB, dir string) (r *Registry, log *bytes.Buffer) {
+	t.Helper()
+	log = new(bytes.Buffer)
+	r, err := Open(context.Background(), Config{
+		Dir: dir, Node: registry.Node{Name: "n1", Address: "10.0.0.1"},
+		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelError})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return r, log
+}
+
+// ids returns the IDs of all instances, each of them whole.
+func ids(t testing.TB, r *Registry) (ids []string) {
+	t.Helper()
+	for i := range r.View().Instances() {
+		if !isWhole(i) {
+			t.Errorf("half of one: %+v", i)
+		}
+		ids = append(ids, i.ID)
+	}
+	return ids
+}
+
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func write(t testing.TB, path string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// beforeAndAfter returns a file with 80 instances, 10 of them registered after
+// its backup, as a restart and as a kill leaves it; and what each holds.
+func beforeAndAfter(t *testing.T) (atRest, killed, backup []byte, all, older []string) {
+	t.Helper()
+	dir := t.TempDir()
+	r := open(t, dir)
+	for n := range 70 {
+		enrol(t, r, whole(fmt.Sprintf("w%02d", n)))
+	}
+	older = ids(t, r)
+	closed(t, r)
+	backup = read(t, filepath.Join(dir, backupName))
+	r = open(t, dir)
+	for n := range 10 {
+		enrol(t, r, whole(fmt.Sprintf("x%02d", n)))
+	}
+	all = ids(t, r)
+	killed = read(t, filepath.Join(dir, fileName))
+	closed(t, r)
+	return read(t, filepath.Join(dir, fileName)), killed, backup, all, older
+}
+
+func TestDamageIsFoundAndNeverServed(t *testing.T) {
+	atRest, killed, backup, all, older := beforeAndAfter(t)
+	rounds := 200
+	if os.Getenv("ROLLCALL_LONG") != "" {
+		rounds = 1000
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	outcomes := make(map[string]int)
+	for round := range rounds {
+		file, lastMayBeLost := atRest, false
+		if round%2 == 0 {
+			file, lastMayBeLost = killed, true
+		}
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, fileName), mutate(rng, file))
+		write(t, filepath.Join(dir, backupName), backup)
+		r, log := openLogged(t, dir)
+		got := ids(t, r)
+		enrol(t, r, whole("y"))
+		closed(t, r)
+		loud := strings.Contains(log.String(), "DAMAGED")
+		switch {
+		case cmp.Equal(got, all):
+			outcomes["whole"]++
+		case loud && cmp.Equal(got, older):
+			outcomes["from the backup"]++
+		case loud && lastMayBeLost && cmp.Equal(got, all[:len(all)-1]):
+			outcomes["without the last, and said so"]++
+		default:
+			t.Errorf("round %d: %d instances, said loudly: %v", round, len(got), loud)
+		}
+		// What was written to it since is there after a restart, and no damage shows later.
+		r, log = openLogged(t, dir)
+		if diff := cmp.Diff(append(got, "y"), ids(t, r)); diff != "" || log.Len() > 0 {
+			t.Errorf("round %d, after a restart: log %q, instances (-want +got)\n%s", round, log, diff)
+		}
+		closed(t, r)
+	}
+	t.Logf("outcomes: %v", outcomes)
+}
+
+// mutate returns a copy that is cut short, or has bits flipped or pages zeroed.
+func mutate(rng *rand.Rand, data []byte) []byte {
+	data = bytes.Clone(data)
+	page := rng.IntN(len(data)/4096) * 4096
+	switch rng.IntN(5) {
+	case 0:
+		return data[:rng.IntN(len(data))]
+	case 1:
+		for range 1 + rng.IntN(20) {
+			data[rng.IntN(len(data))] ^= 1 << rng.IntN(8)
+		}
+	case 2:
+		clear(data[page : page+4096])
+	case 3: // a page that was written elsewhere
+		copy(data[page:page+4096], data[rng.IntN(len(data)/4096)*4096:])
+	case 4: // one of the meta pages
+		data[4096*rng.IntN(2)+rng.IntN(80)] ^= 1 << rng.IntN(8)
+	}
+	return data
+}
+
+func TestIndexNeverFalls(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	enrol(t, r, web("a"))
+	for _, damage := range []func(path string){
+		func(string) {},
+		func(path string) { write(t, path, bytes.Repeat([]byte{0}, 8192)) },
+		func(string) {}, // the restart after: it must not forget the leap
+		func(path string) { _ = os.Remove(path) },
+		func(string) {},
+	} {
+		last := r.View().Index()
+		closed(t, r)
+		damage(filepath.Join(dir, fileName))
+		r = open(t, dir)
+		if got := r.View().Index(); got < last {
+			t.Errorf("the index is %d, and was %d", got, last)
+		}
+		if r.View().Instance("n1", "a") == nil {
+			t.Error("the instance is lost")
+		}
+	}
+}
+
+func TestIndexLeapsOverWhatWasLostWithTheDamage(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	enrol(t, r, web("a"))
+	closed(t, r)
+	backup := read(t, filepath.Join(dir, backupName))
+	r = open(t, dir)
+	for n := range 100 {
+		enrol(t, r, web(fmt.Sprintf("w%d", n)))
+	}
+	told := r.View().Index()
+	closed(t, r)
+	write(t, filepath.Join(dir, fileName), []byte("damaged"))
+	write(t, filepath.Join(dir, backupName), backup)
+	if got := open(t, dir).View().Index(); got <= told {
+		t.Errorf("the index is %d, and %d was told", got, told)
+	}
+}
+
+// A list of free pages that names one in use would have bbolt write over it.
+func TestFileWhosePagesDoNotAddUpIsWrittenAnew(t *testing.T) {
+	_, file, backup, all, _ := beforeAndAfter(t)
+	rebuilt := 0
+	for page := 2 * 4096; page < len(file); page += 4096 {
+		for _, at := range []int{12, 16} { // the page's size, and the first of the list
+			dir := t.TempDir()
+			damaged := bytes.Clone(file)
+			damaged[page+at] ^= 1
+			write(t, filepath.Join(dir, fileName), damaged)
+			write(t, filepath.Join(dir, backupName), backup)
+			r, log := openLogged(t, dir)
+			got := ids(t, r)
+			closed(t, r)
+			if strings.Contains(log.String(), errPages.Error()) {
+				rebuilt++
+				if diff := cmp.Diff(all, got); diff != "" {
+					t.Errorf("byte %d: instances (-want +got)\n%s", page+at, diff)
+				}
+			}
+		}
+	}
+	if rebuilt < 2 {
+		t.Errorf("%d files were written anew, and there is a list of free pages and a page in use at least", rebuilt)
+	}
+}
+
+// A start that was killed while it restored may leave any of this behind.
+func TestFileThatIsGoneIsRestoredFromItsBackup(t *testing.T) {
+	for name, leave := range map[string]func(path string) error{
+		"missing": os.Remove,
+		"empty":   func(path string) error { return os.Truncate(path, 0) },
+		"half restored": func(path string) error {
+			return os.Rename(path, path+".restored")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			r := open(t, dir)
+			enrol(t, r, whole("a"))
+			closed(t, r)
+			if err := leave(filepath.Join(dir, fileName)); err != nil {
+				t.Fatal(err)
+			}
+			r, log := openLogged(t, dir)
+			if diff := cmp.Diff([]string{"a"}, ids(t, r)); diff != "" {
+				t.Error("instances (-want +got)\n" + diff)
+			}
+			closed(t, r)
+			if !strings.Contains(log.String(), "DAMAGED") {
+				t.Errorf("it was not said loudly: %s", log)
+			}
+		})
+	}
+}
+
+func TestDamagedFileIsKeptAside(t *testing.T) {
+	dir := t.TempDir()
+	closed(t, open(t, dir))
+	write(t, filepath.Join(dir, fileName), []byte("damaged"))
+	open(t, dir)
+	aside, err := filepath.Glob(filepath.Join(dir, fileName+".damaged-*"))
+	if err != nil || len(aside) != 1 || string(read(t, aside[0])) != "damaged" {
+		t.Errorf("aside is %v, %v", aside, err)
+	}
+}
+
+func TestOlderBackupIsUsedWhenTheNewestIsDamagedToo(t *testing.T) {
+	for name, damaged := range map[string][]byte{"damaged": []byte("damaged"), "empty": nil} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for _, id := range []string{"a", "b"} {
+				r := open(t, dir)
+				enrol(t, r, whole(id))
+				closed(t, r)
+			}
+			write(t, filepath.Join(dir, fileName), []byte("damaged"))
+			write(t, filepath.Join(dir, backupName), damaged)
+			r, log := openLogged(t, dir)
+			if diff := cmp.Diff([]string{"a"}, ids(t, r)); diff != "" {
+				t.Error("instances (-want +got)\n" + diff)
+			}
+			closed(t, r)
+			if !strings.Contains(log.String(), olderName) {
+				t.Errorf("the log does not name the backup: %s", log)
+			}
+		})
+	}
+}
+
+func TestWithoutAnyGoodBackupItBeginsAnew(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	enrol(t, r, whole("a"))
+	last := r.View().Index()
+	closed(t, r)
+	for _, name := range []string{fileName, backupName, olderName} {
+		write(t, filepath.Join(dir, name), []byte("damaged"))
+	}
+	r, log := openLogged(t, dir)
+	if got := r.View().Index(); got <= last {
+		t.Errorf("the index is %d, and was %d", got, last)
+	}
+	enrol(t, r, whole("b"))
+	if diff := cmp.Diff([]string{"b"}, ids(t, r)); diff != "" {
+		t.Error("instances (-want +got)\n" + diff)
+	}
+	closed(t, r)
+	if !strings.Contains(log.String(), "begins anew") {
+		t.Errorf("it was not said loudly: %s", log)
+	}
+}
+
+func TestRestartWithoutAChangeMakesNoBackup(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	enrol(t, r, whole("a"))
+	closed(t, r)
+	before, err := os.Stat(filepath.Join(dir, backupName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		closed(t, open(t, dir))
+	}
+	if after, err := os.Stat(filepath.Join(dir, backupName)); err != nil || !os.SameFile(before, after) {
+		t.Errorf("there is another backup: %v", err)
+	}
+}
+
+func TestFileOfANewerRollcallIsLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	r.store.summary.Format = format + 1
+	closed(t, r) // writes the summary
+	before := read(t, filepath.Join(dir, fileName))
+	_, err := Open(t.Context(), Config{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "a newer one has written it") {
+		t.Errorf("the error is %v", err)
+	}
+	if !bytes.Equal(before, read(t, filepath.Join(dir, fileName))) {
+		t.Error("the file was touched")
+	}
+}
