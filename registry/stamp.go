@@ -10,9 +10,13 @@ import (
 // Stamp with what was made from the Service is enough to know when to make it
 // anew. Asking costs an atomic load; an update touches only what it changes.
 //
+// A Stamp also knows whether what was made from it is asked for, so that a
+// registry that cannot keep everything equally fresh knows what to begin with.
+//
 // A nil Stamp is always current.
 type Stamp struct {
 	superseded atomic.Bool
+	used       atomic.Bool
 	mu         sync.Mutex
 	done       chan struct{} // made when somebody first waits
 }
@@ -20,6 +24,17 @@ type Stamp struct {
 // Current tells whether nothing has changed since. It may be called from any
 // goroutine.
 func (s *Stamp) Current() bool { return s == nil || !s.superseded.Load() }
+
+// Use notes that something made from it was asked for. It is made for the path
+// of a query: where that was noted before, it costs an atomic load.
+func (s *Stamp) Use() {
+	if s != nil && !s.used.Load() {
+		s.used.Store(true)
+	}
+}
+
+// Used tells whether Use was called since Used was asked last.
+func (s *Stamp) Used() bool { return s != nil && s.used.Load() && s.used.Swap(false) }
 
 // Done returns a channel that is closed when the Stamp is superseded; nil for a
 // nil Stamp.

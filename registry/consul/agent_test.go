@@ -128,7 +128,7 @@ func (c *consul) follow(config Config) *Registry {
 		c.t.Fatal(err)
 	}
 	start(c.t, r)
-	eventually(c.t, 20*time.Second, "the first sync is done", func() bool { return r.Status().Synced })
+	eventually(c.t, 20*time.Second, "the first sync is done", func() bool { return r.Freshness().Synced })
 	return r
 }
 

@@ -226,8 +226,12 @@ func (r *Registry) Domain() string { return r.agent.Load().Domain }
 // node are registered. It is empty where the agent does not say.
 func (r *Registry) Node() string { return r.agent.Load().Node }
 
-// Status tells how far the View can be trusted. It never blocks.
-func (r *Registry) Status() Status { return *r.fresh.status.Load() }
+// Freshness tells how far the View can be trusted. It never blocks, and allocates
+// nothing: what it returns is not to be changed.
+func (r *Registry) Freshness() *registry.Freshness { return r.fresh.status.Load() }
+
+// Datacenter returns the name of the datacenter that the View is of.
+func (r *Registry) Datacenter() string { return r.agent.Load().Datacenter }
 
 // Run keeps the View fresh until ctx ends, and then writes it to disk.
 func (r *Registry) Run(ctx context.Context) error {
@@ -246,7 +250,7 @@ func (r *Registry) Run(ctx context.Context) error {
 
 // meetAgain learns, after a start from disk, what the agent says of itself now.
 func (r *Registry) meetAgain(ctx context.Context) error {
-	if !r.Status().Synced {
+	if !r.Freshness().Synced {
 		return nil
 	}
 	if _, err := r.fresh.wait(ctx); err != nil {

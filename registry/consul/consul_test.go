@@ -87,11 +87,11 @@ func TestSync(t *testing.T) {
 		f := newFake()
 		f.put("web", "passing", 80, 81)
 		r, _ := run(t, f, Config{})
-		if s := r.Status(); s.Synced || !s.Stale {
+		if s := *r.Freshness(); s.Synced || !s.Stale {
 			t.Errorf("before the sync the status is %+v", s)
 		}
 		settled(time.Second)
-		expect(t, "status", r.Status(), Status{Synced: true})
+		expect(t, "status", *r.Freshness(), registry.Freshness{Synced: true})
 		expect(t, "ports", ports(r, "web"), []int{80, 81})
 		expect(t, "domain", r.Domain(), "consul.")
 		expect(t, "datacenter", r.View().Datacenter(), "dc1")
@@ -107,7 +107,7 @@ func TestSync(t *testing.T) {
 		r, _ := run(t, f, Config{})
 		settled(time.Second)
 		expect(t, "ports", ports(r, "web"), []int{80, 81})
-		expect(t, "status", r.Status(), Status{Synced: true})
+		expect(t, "status", *r.Freshness(), registry.Freshness{Synced: true})
 		if n := testutil.ToFloat64(r.metrics.rejected); n < 2 {
 			t.Errorf("%v were counted as rejected, want 2 or more", n)
 		}
@@ -146,7 +146,7 @@ func TestSync(t *testing.T) {
 		r, _ := run(t, f, Config{})
 		settled(time.Second)
 		stamp, index := r.View().Stamp(), r.View().Index()
-		r.Interest("web")
+		r.interest("web")
 		f.set(func() { f.index++ })
 		settled(20 * time.Minute)
 		if !stamp.Current() || r.View().Index() != index {
@@ -161,7 +161,7 @@ func TestWatch(t *testing.T) {
 		f.put("web", "passing", 80)
 		r, _ := run(t, f, Config{})
 		settled(5 * time.Second)
-		r.Interest("web")
+		r.View().Service("web").Stamp.Use()
 		settled(time.Second)
 		f.put("web", "critical", 80)
 		synctest.Wait()
@@ -183,7 +183,7 @@ func TestWatch(t *testing.T) {
 		r, _ := run(t, f, Config{})
 		settled(5 * time.Second)
 		for n := range 1000 {
-			r.Interest(fmt.Sprint("random", n))
+			r.interest(fmt.Sprint("random", n))
 		}
 		settled(5 * time.Second)
 		expect(t, "watches", r.watching.Load(), int32(0))
@@ -196,7 +196,7 @@ func TestWatch(t *testing.T) {
 		r, _ := run(t, f, Config{Pinned: []string{"S299"}})
 		settled(5 * time.Second)
 		for n := range 300 {
-			r.Interest(fmt.Sprint("s", n))
+			r.interest(fmt.Sprint("s", n))
 		}
 		settled(2 * time.Second)
 		expect(t, "watches", r.watching.Load(), int32(150-reserve))
@@ -219,20 +219,11 @@ func TestWatch(t *testing.T) {
 		f.put("web", "passing", 80)
 		r, _ := run(t, f, Config{})
 		settled(5 * time.Second)
-		r.Interest("web")
+		r.interest("web")
 		settled(time.Second)
 		expect(t, "watches", r.watching.Load(), int32(1))
 		settled(11 * time.Minute)
 		expect(t, "watches", r.watching.Load(), int32(0))
-	})
-	bubble(t, "interest allocates nothing", func(t *testing.T) {
-		f := newFake()
-		f.put("web", "passing", 80)
-		r, _ := run(t, f, Config{})
-		settled(5 * time.Second)
-		if n := testing.AllocsPerRun(100, func() { r.Interest("web"); r.Interest("wbe") }); n != 0 {
-			t.Errorf("Interest allocates %v times", n)
-		}
 	})
 	bubble(t, "drift is found by re-listing and counted", func(t *testing.T) {
 		f := newFake()
@@ -256,7 +247,7 @@ func TestIndexes(t *testing.T) {
 		f.put("web", "passing", 80)
 		r, _ := run(t, f, Config{})
 		settled(5 * time.Second)
-		r.Interest("web")
+		r.interest("web")
 		settled(5 * time.Second)
 		indexes := []uint64{100, 90, 0, 0, 0}
 		body := `[{"Node":{"Node":"n1","Address":"192.0.2.1"},"Service":{"ID":"web-80","Service":"web","Port":80}}]`
@@ -296,7 +287,7 @@ func TestIndexes(t *testing.T) {
 				return nil
 			}
 		})
-		r.Interest("web")
+		r.interest("web")
 		settled(time.Second)
 		expect(t, "ports", ports(r, "web"), []int{81})
 	})
@@ -306,7 +297,7 @@ func TestIndexes(t *testing.T) {
 		f.put("old", "passing", 70)
 		f.put("db", "passing", 5432, 5433)
 		r, _ := run(t, f, Config{})
-		r.Interest("web")
+		r.interest("web")
 		settled(5 * time.Second)
 		f.wipe()
 		f.put("web", "passing", 81)
@@ -372,14 +363,14 @@ func TestOutage(t *testing.T) {
 			f := newFake()
 			f.put("web", "passing", 80)
 			r, _ := run(t, f, Config{})
-			r.Interest("web")
+			r.interest("web")
 			settled(5 * time.Second)
 			whole := f.services
 			began := len(f.asked)
 			f.set(func() { fault.do(f) })
 			settled(2 * time.Minute)
 			expect(t, "ports", ports(r, "web"), []int{80})
-			s := r.Status()
+			s := *r.Freshness()
 			if !s.Synced || !s.Stale || s.Reason == "" || time.Since(s.Since) < 100*time.Second {
 				t.Errorf("the status is %+v", s)
 			}
@@ -398,7 +389,7 @@ func TestOutage(t *testing.T) {
 			}
 			settled(5 * time.Second)
 			expect(t, "ports", ports(r, "web"), []int{81})
-			expect(t, "status", r.Status(), Status{Synced: true})
+			expect(t, "status", *r.Freshness(), registry.Freshness{Synced: true})
 		})
 	}
 	bubble(t, "a thousand watches come back spread over time, and none is lost", func(t *testing.T) {
@@ -409,7 +400,7 @@ func TestOutage(t *testing.T) {
 		r, _ := run(t, f, Config{Watches: 1000 + reserve})
 		settled(30 * time.Second)
 		for n := range 1000 {
-			r.Interest(fmt.Sprint("s", n))
+			r.interest(fmt.Sprint("s", n))
 		}
 		settled(10 * time.Second)
 		expect(t, "watches", r.watching.Load(), int32(1000))
@@ -456,7 +447,7 @@ func TestRestart(t *testing.T) {
 		expect(t, "web", ports(r, "web"), []int{80})
 		expect(t, "db", ports(r, "db"), []int{})
 		expect(t, "domain", r.Domain(), "consul.")
-		if s := r.Status(); !s.Synced || !s.Stale || s.Since.IsZero() {
+		if s := *r.Freshness(); !s.Synced || !s.Stale || s.Since.IsZero() {
 			t.Errorf("the status is %+v", s)
 		}
 		if got := r.View().Index(); got <= before.Index() {
@@ -478,7 +469,7 @@ func TestRestart(t *testing.T) {
 		if r.View().Service("db") != nil {
 			t.Error("a service that went while we were away is still there")
 		}
-		expect(t, "status", r.Status(), Status{Synced: true})
+		expect(t, "status", *r.Freshness(), registry.Freshness{Synced: true})
 	})
 	bubble(t, "an ACL that was lost meanwhile deletes nothing", func(t *testing.T) {
 		f := newFake()

@@ -31,7 +31,7 @@ func TestLargeConsul(t *testing.T) {
 	most, stopWatching := peak(func() float64 { return testutil.ToFloat64(r.metrics.connections) })
 	began, cpu := time.Now(), ownCPU()
 	start(t, r)
-	eventually(t, time.Minute, "the first sync is done", func() bool { return r.Status().Synced })
+	eventually(t, time.Minute, "the first sync is done", func() bool { return r.Freshness().Synced })
 	took := time.Since(began)
 	t.Logf("first sync: %v, of which %v our own CPU", took.Round(time.Millisecond), (ownCPU() - cpu).Round(time.Millisecond))
 	if took > 10*time.Second {
@@ -40,7 +40,7 @@ func TestLargeConsul(t *testing.T) {
 	expect(t, "instances", r.View().InstancesLen(), services*each+1)
 
 	for n := range services {
-		r.Interest(fmt.Sprintf("s%04d", n))
+		r.interest(fmt.Sprintf("s%04d", n))
 	}
 	eventually(t, 10*time.Second, "the budget is used", func() bool { return int(r.watching.Load()) == 150-reserve })
 	var watched, unwatched []string

@@ -22,7 +22,7 @@ func TestRealConsul(t *testing.T) {
 	t.Run("the agent says who it is", func(t *testing.T) {
 		expect(t, "domain", r.Domain(), "consul.")
 		expect(t, "node", r.Node(), "n1")
-		expect(t, "status", r.Status(), Status{Synced: true})
+		expect(t, "status", *r.Freshness(), registry.Freshness{Synced: true})
 		if n := r.View().Node("n1"); n == nil || n.Address != "127.0.0.1" || len(n.Checks) != 1 {
 			t.Errorf("the node is %+v", n)
 		}
@@ -100,7 +100,7 @@ func TestRealConsul(t *testing.T) {
 	t.Run("a flip of a service that was asked for is here within 100 ms at the median", func(t *testing.T) {
 		c.service("flip", 80, "passing")
 		eventually(t, 5*time.Second, "flip is registered", func() bool { return len(ports(r, "flip")) == 1 })
-		r.Interest("flip")
+		r.interest("flip")
 		eventually(t, 5*time.Second, "flip is watched", func() bool { return r.watching.Load() > 0 })
 		var took []time.Duration
 		for n := range 21 {
@@ -126,16 +126,16 @@ func TestRealConsulRestarts(t *testing.T) {
 	c.service("web", 80, "passing")
 	r := c.follow(Config{})
 	eventually(t, 5*time.Second, "web is there", func() bool { return len(ports(r, "web")) == 1 })
-	r.Interest("web")
+	r.interest("web")
 
 	c.kill()
-	eventually(t, 5*time.Second, "the status is stale", func() bool { return r.Status().Stale })
+	eventually(t, 5*time.Second, "the status is stale", func() bool { return r.Freshness().Stale })
 	expect(t, "web", ports(r, "web"), []int{80})
 
 	c.start()
 	back := time.Now()
 	c.set("web", "critical")
-	eventually(t, 5*time.Second, "the view is fresh", func() bool { return len(ports(r, "web")) == 0 && !r.Status().Stale })
+	eventually(t, 5*time.Second, "the view is fresh", func() bool { return len(ports(r, "web")) == 0 && !r.Freshness().Stale })
 	t.Logf("fresh %v after Consul was back", time.Since(back))
 	c.set("web", "passing")
 	eventually(t, 5*time.Second, "web is back", func() bool { return len(ports(r, "web")) == 1 })
@@ -143,7 +143,7 @@ func TestRealConsulRestarts(t *testing.T) {
 	c.kill()
 	c.wipe()
 	c.start()
-	eventually(t, 10*time.Second, "the view is fresh", func() bool { return !r.Status().Stale })
+	eventually(t, 10*time.Second, "the view is fresh", func() bool { return !r.Freshness().Stale })
 	expect(t, "web after the data was wiped", ports(r, "web"), []int{80})
 	c.service("web", 81, "passing")
 	eventually(t, 5*time.Second, "web is as it registered again", func() bool { return slices.Equal(ports(r, "web"), []int{81}) })
@@ -167,7 +167,7 @@ func TestRealConsulTakesTheTokenAway(t *testing.T) {
 	token := grant()
 	r := c.follow(Config{Token: token.SecretID})
 	eventually(t, 5*time.Second, "web is there", func() bool { return len(ports(r, "web")) == 1 })
-	r.Interest("web")
+	r.interest("web")
 
 	t.Run("a write needs the caller's token", func(t *testing.T) {
 		shop := registry.Registration{Instance: &registry.Instance{Service: "shop", Port: 8080}}
@@ -180,13 +180,13 @@ func TestRealConsulTakesTheTokenAway(t *testing.T) {
 		_, _, err := c.api.ACL().PolicyUpdate(policy, nil)
 		must(t, err)
 		c.service("other", 90, "passing") // so that every question is answered anew
-		eventually(t, 10*time.Second, "the status is stale", func() bool { return r.Status().Stale })
+		eventually(t, 10*time.Second, "the status is stale", func() bool { return r.Freshness().Stale })
 		expect(t, "web", ports(r, "web"), []int{80})
 	})
 	t.Run("a token that is deleted deletes nothing", func(t *testing.T) {
 		_, err := c.api.ACL().TokenDelete(token.AccessorID, nil)
 		must(t, err)
-		eventually(t, 10*time.Second, "the loss is noticed", func() bool { return r.Status().Stale })
+		eventually(t, 10*time.Second, "the loss is noticed", func() bool { return r.Freshness().Stale })
 		expect(t, "web", ports(r, "web"), []int{80})
 	})
 }

@@ -6,28 +6,16 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-)
 
-// Status tells how far the View can be trusted.
-type Status struct {
-	// Synced: the View has once been complete, be it from Consul or, after a
-	// restart, from disk. Before that, a name that is not in it may yet exist.
-	Synced bool
-	// Stale: the View is not being kept fresh at the moment.
-	Stale bool
-	// Since is when it became stale; the zero Time while it is fresh, or where it
-	// never was.
-	Since time.Time
-	// Reason is one sentence on why it is stale.
-	Reason string
-}
+	"github.com/rollcall-dns/rollcall/registry"
+)
 
 // freshness follows the questions that see the whole of Consul. The View is
 // fresh while each of them was answered when it was asked last.
 type freshness struct {
 	log     *slog.Logger
 	metrics *metrics
-	status  atomic.Pointer[Status]
+	status  atomic.Pointer[registry.Freshness]
 
 	mu       sync.Mutex
 	complete bool             // a first sync with Consul is done
@@ -37,13 +25,13 @@ type freshness struct {
 
 func newFreshness(log *slog.Logger, m *metrics) *freshness {
 	f := &freshness{log: log, metrics: m, failing: make(map[string]error), back: make(chan struct{})}
-	f.status.Store(&Status{Stale: true, Reason: "the first sync with Consul is not done yet"})
+	f.status.Store(&registry.Freshness{Stale: true, Reason: "the first sync with Consul is not done yet"})
 	return f
 }
 
 // loaded notes that a View was read from disk, where it was written at that time.
 func (f *freshness) loaded(written time.Time) {
-	f.status.Store(&Status{Synced: true, Stale: true, Since: written, Reason: "the view is from disk, the first sync with Consul is not done yet"})
+	f.status.Store(&registry.Freshness{Synced: true, Stale: true, Since: written, Reason: "the view is from disk, the first sync with Consul is not done yet"})
 }
 
 // succeeded notes a usable answer.
@@ -84,7 +72,7 @@ func (f *freshness) settle() {
 			f.log.Info("the view follows Consul")
 			f.metrics.stale.Set(0)
 			close(f.back)
-			f.status.Store(&Status{Synced: true})
+			f.status.Store(&registry.Freshness{Synced: true})
 		}
 		return
 	}

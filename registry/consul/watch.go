@@ -40,6 +40,10 @@ const (
 	roundTime = 5 * time.Second
 	roundPace = 5 * time.Millisecond
 
+	// collectEvery is how long it may take until it is noticed that a service is
+	// asked for.
+	collectEvery = 250 * time.Millisecond
+
 	// maxTries is how often in a row a service is looked at that Consul refuses
 	// to show.
 	maxTries = 3
@@ -62,9 +66,18 @@ type tracked struct {
 	round    bool               // to be looked at for no reason: what is found is drift
 }
 
-// Interest tells that somebody asked for a service, whose name is in lower
-// case. It is made for the path of a query: it never waits and allocates nothing.
-func (r *Registry) Interest(name string) {
+// collect takes notice of the services that somebody asked for since it was
+// called last. Whoever uses an answer has noted that in the Stamp of its service.
+func (r *Registry) collect() {
+	for s := range r.View().Services() {
+		if s.Stamp.Used() {
+			r.interest(lower(s.Name))
+		}
+	}
+}
+
+// interest notes that somebody asked for a service, whose name is in lower case.
+func (r *Registry) interest(name string) {
 	t := (*r.tracked.Load())[name]
 	if t == nil {
 		return // never watch what is not in the list
@@ -145,6 +158,8 @@ func (r *Registry) schedule(ctx context.Context) error {
 	defer watches.Wait()
 	ticks := time.NewTicker(time.Second)
 	defer ticks.Stop()
+	collections := time.NewTicker(collectEvery)
+	defer collections.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -152,6 +167,9 @@ func (r *Registry) schedule(ctx context.Context) error {
 		case now := <-ticks.C:
 			r.clock.Add(1)
 			r.endAmnesty(now)
+		case <-collections.C:
+			r.collect()
+			continue
 		case <-r.wanted:
 		}
 		r.mu.Lock()
@@ -443,7 +461,7 @@ func (r *Registry) Discover(ctx context.Context, q registry.Query) ([]registry.E
 			}
 		}
 	}
-	r.Interest(key)
+	r.interest(key)
 	return r.View().Discover(q)
 }
 
