@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 
@@ -193,4 +194,41 @@ func BenchmarkHit(b *testing.B) {
 	for b.Loop() {
 		reply, _ = c.Get(k).Append(reply[:0], q)
 	}
+}
+
+func TestStaleAnswersAreNotKeptForLong(t *testing.T) {
+	for _, ttl := range []uint32{0, 3, 5, 6, 86400} {
+		records := appendRecord(t, nil, dns.TypeA, ttl)
+		records = appendRecord(t, records, dns.TypeSRV, ttl)
+		records = append(records, 0xc0, 12, 0, 1, 0, 1, byte(ttl>>24), byte(ttl>>16), byte(ttl>>8), byte(ttl), 0, 4, 10, 0, 0, 1)
+		shortenTTLs(records, staleTTL)
+		for at, n := 0, 0; at < len(records); n++ {
+			var rr dns.RR
+			var err error
+			if records[at] == 0xc0 {
+				rr, _, err = dns.UnpackRR(append([]byte{0}, records[at+2:]...), 0)
+				at = len(records)
+			} else {
+				rr, at, err = dns.UnpackRR(records, at)
+			}
+			if err != nil || rr.Header().Ttl != min(ttl, 5) {
+				t.Errorf("record %d with a TTL of %d s: %v, %v", n, ttl, rr, err)
+			}
+		}
+	}
+}
+
+func appendRecord(t *testing.T, records []byte, qtype uint16, ttl uint32) []byte {
+	t.Helper()
+	header := dns.RR_Header{Name: "web.service.test.", Rrtype: qtype, Class: dns.ClassINET, Ttl: ttl}
+	var rr dns.RR = &dns.A{Hdr: header, A: net.IPv4(10, 0, 0, 1)}
+	if qtype == dns.TypeSRV {
+		rr = &dns.SRV{Hdr: header, Port: 80, Target: "n1.node.test."}
+	}
+	scratch := make([]byte, 512)
+	end, err := dns.PackRR(rr, scratch, 0, nil, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(records, scratch[:end]...)
 }

@@ -63,6 +63,9 @@ type subset struct {
 	wheel wheel // the orders it is given in
 }
 
+// Use notes that the answer was asked for, in its Stamp.
+func (p *Packed) Use() { p.stamp.Use() }
+
 // Zone returns the zone that the name is in, or nil.
 func (p *Packed) Zone() *zones.Zone { return p.zone }
 

@@ -3,6 +3,10 @@ package cache
 import (
 	"encoding/binary"
 	"net/netip"
+
+	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/zones"
 )
 
 // maxShared is how many addresses that several records share a reply can hold
@@ -24,7 +28,17 @@ type Query struct {
 	Client   netip.Addr // who gets the reply
 	Limit    int        // octets that the reply may have
 	Serial   uint32     // of the zone, now
+	Stale    bool       // nobody knows whether the answer is still true
 }
+
+// staleTTL is for how long, in seconds, a client may keep an answer that may no
+// longer be true.
+const staleTTL = 5
+
+// staleEDE is the option that says so: an Extended DNS Error (RFC 8914), 3.
+var staleEDE = packExplanation(zones.EDE{
+	Code: dns.ExtendedErrorCodeStaleAnswer, Text: "the registry does not answer: this was true when it last did",
+})
 
 // The bits of the third and fourth octets of a header.
 const (
@@ -45,6 +59,9 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 	room := q.Limit - q.End
 	if q.EDNS {
 		room -= optSize
+		if q.Stale && len(staleEDE) <= room {
+			room -= len(staleEDE)
+		}
 		if len(p.ede) <= room {
 			room -= len(p.ede)
 		}
@@ -66,6 +83,9 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 		additional = w.additional(head) + w.additional(wrapped) + w.additional(light) + w.extra()
 	}
 	dst = w.dst
+	if q.Stale {
+		shortenTTLs(dst[start+q.End:], staleTTL)
+	}
 	if q.EDNS {
 		dst = p.appendOPT(dst, q, start)
 		additional++
@@ -92,11 +112,32 @@ func (p *Packed) header(reply []byte, q *Query, truncated bool, answers, authori
 
 // appendOPT appends the reply's own OPT record, with nothing of the query's.
 func (p *Packed) appendOPT(dst []byte, q *Query, start int) []byte {
-	ede := p.ede
-	if len(dst)-start+optSize+len(ede) > q.Limit {
+	room := q.Limit - (len(dst) - start + optSize)
+	ede, stale := p.ede, staleEDE
+	if !q.Stale || len(stale) > room {
+		stale = nil
+	}
+	if len(ede) > room-len(stale) {
 		ede = nil
 	}
-	return append(AppendOPT(dst, 0, q.DO, len(ede)), ede...)
+	dst = AppendOPT(dst, 0, q.DO, len(stale)+len(ede))
+	return append(append(dst, stale...), ede...)
+}
+
+// shortenTTLs brings the TTLs of records, one behind the other, to at most so
+// many seconds.
+func shortenTTLs(records []byte, most uint32) {
+	for len(records) > 0 {
+		at := 0
+		for records[at] != 0 && records[at]&0xc0 == 0 {
+			at += 1 + int(records[at])
+		}
+		at += 1 + int(records[at]>>7) // a pointer has a second octet
+		if ttl := records[at+4:]; binary.BigEndian.Uint32(ttl) > most {
+			binary.BigEndian.PutUint32(ttl, most)
+		}
+		records = records[at+10+int(binary.BigEndian.Uint16(records[at+8:])):]
+	}
 }
 
 // AppendOPT appends an OPT record (RFC 6891) up to its options, which are so

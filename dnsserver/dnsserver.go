@@ -34,6 +34,12 @@ type Config struct {
 	Registry registry.Registry
 	Zones    *zones.Zones
 	Cache    *cache.Cache
+	// Freshness tells how far the registry's View can be trusted. It is asked with
+	// each query, and must not block; nil: it is the truth.
+	Freshness func() *registry.Freshness
+	// MaxStale is for how long a View that is not kept fresh is answered from;
+	// zero: for as long as it takes.
+	MaxStale time.Duration
 	Addrs    []string              // host:port each; an empty host is every address, port 0 any free one
 	Logger   *slog.Logger          // nil: silent
 	Metrics  prometheus.Registerer // nil: not measured
@@ -54,7 +60,10 @@ func New(config Config) (*Server, error) {
 	}
 	p := &pipeline{
 		registry: config.Registry, zones: config.Zones, cache: config.Cache, logger: config.Logger,
-		metrics: newMetrics(),
+		freshness: config.Freshness, maxStale: config.MaxStale, metrics: newMetrics(),
+	}
+	if p.freshness == nil {
+		p.freshness = func() *registry.Freshness { return &always }
 	}
 	if config.Metrics != nil {
 		if err := config.Metrics.Register(p.metrics); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -28,7 +29,13 @@ type pipeline struct {
 	cache    *cache.Cache
 	logger   *slog.Logger
 	metrics  *metrics
+
+	freshness func() *registry.Freshness
+	maxStale  time.Duration
 }
+
+// always is how fresh a View is that is the truth itself.
+var always = registry.Freshness{Synced: true}
 
 // worker is one goroutine's share in the pipeline: what it needs for a query,
 // and its own counts.
@@ -85,6 +92,7 @@ func (w *worker) serve(dst, msg []byte, from netip.AddrPort) (reply []byte) {
 func (w *worker) answer(dst []byte, client netip.Addr) []byte {
 	q := &w.query
 	key := q.key[:q.size]
+	fresh := w.freshness() // before the View, which is then no older than that
 	view := w.registry.View()
 	packed := w.cache.Get(key)
 	if packed == nil {
@@ -97,9 +105,14 @@ func (w *worker) answer(dst []byte, client netip.Addr) []byte {
 		}
 		w.cache.Put(packed)
 	}
+	packed.Use()
+	if packed.Zone() != nil && fresh.Stale && !w.trusts(fresh) {
+		return w.notReady(dst)
+	}
 	reply, truncated := packed.Append(dst, &cache.Query{
 		Message: q.msg, End: q.end, EDNS: q.edns, DO: q.do,
 		Client: client, Limit: w.limit(), Serial: uint32(view.ContentIndex()),
+		Stale: fresh.Stale && packed.Zone() != nil,
 	})
 	if truncated {
 		w.truncated.Add(1)
@@ -108,6 +121,23 @@ func (w *worker) answer(dst []byte, client netip.Addr) []byte {
 		w.capped.Add(1)
 	}
 	w.responses[reply[len(dst)+3]&0xf].Add(1)
+	return reply
+}
+
+// trusts tells whether a View that is not kept fresh may be answered from. One
+// that was never complete does not tell what does not exist.
+func (w *worker) trusts(f *registry.Freshness) bool {
+	return f.Synced && (w.maxStale == 0 || time.Since(f.Since) <= w.maxStale)
+}
+
+// notReady answers that nothing is known at the moment (RFC 8914, error 14).
+func (w *worker) notReady(dst []byte) []byte {
+	const text = "the registry has not told yet what there is, or too long ago"
+	reply := w.fail(dst, dns.RcodeServerFailure)
+	if w.query.edns {
+		reply = append(reply[:len(reply)-2], 0, byte(6+len(text)), 0, dns.EDNS0EDE, 0, byte(2+len(text)), 0, byte(dns.ExtendedErrorCodeNotReady))
+		reply = append(reply, text...)
+	}
 	return reply
 }
 
