@@ -27,6 +27,7 @@ import (
 type Config struct {
 	Registry    registry.Registry
 	Concurrency int                   // probes at once at most; zero: 256
+	Repeat      bool                  // report each result, news or not, to a registry where they lapse
 	Logger      *slog.Logger          // nil: silent
 	Metrics     prometheus.Registerer // nil: not measured
 
@@ -206,7 +207,7 @@ func (r *Runner) report(ctx context.Context, t *task, c *registry.Check, status 
 	if now == nil || now.Lease != c.Lease {
 		return
 	}
-	if status == now.Status && (output == now.Output || time.Since(t.reportedAt) < outputInterval(c.Lease)) {
+	if !r.config.Repeat && status == now.Status && (output == now.Output || time.Since(t.reportedAt) < outputInterval(c.Lease)) {
 		return
 	}
 	err := r.config.Registry.SetStatus(ctx, registry.StatusUpdate{

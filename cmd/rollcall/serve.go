@@ -49,7 +49,7 @@ func serve(ctx context.Context, settings *settings, out io.Writer) (err error) {
 
 // greet says where the server is, and what to try next.
 func (s *server) greet(out io.Writer) {
-	zone := strings.TrimSuffix(s.settings.zones[0], ".")
+	zone := strings.TrimSuffix(s.registry.zones[0], ".")
 	dnsAddr := reachable(s.dns.Addrs()[0])
 	api := "http://" + reachable(s.adminAddr()).String()
 	token := ""
@@ -57,6 +57,9 @@ func (s *server) greet(out io.Writer) {
 		token = fmt.Sprintf(` -H "X-Consul-Token: $(cat %s)"`, s.settings.adminTokenFile)
 	}
 	data := s.settings.dataDir
+	if s.settings.consul != nil {
+		data = "Consul's, datacenter " + s.registry.datacenter + ", node " + s.registry.node
+	}
 	if data == "" {
 		data = "in memory only: all is forgotten when rollcall ends"
 	}

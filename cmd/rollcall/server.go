@@ -21,7 +21,6 @@ import (
 	"github.com/rollcall-dns/rollcall/health"
 	"github.com/rollcall-dns/rollcall/registry"
 	"github.com/rollcall-dns/rollcall/registry/admin"
-	"github.com/rollcall-dns/rollcall/registry/embedded"
 	"github.com/rollcall-dns/rollcall/zones"
 )
 
@@ -35,7 +34,7 @@ const cacheBytes = 64 << 20
 // server is rollcall: its components, put together.
 type server struct {
 	settings *settings
-	registry *embedded.Registry
+	registry *backend
 	cache    *cache.Cache
 	dns      *dnsserver.Server
 	admin    *admin.Server
@@ -54,7 +53,7 @@ func newServer(ctx context.Context, settings *settings) (_ *server, err error) {
 		}
 	}()
 	metrics := newMetrics(func() *registry.View { return s.registry.View() })
-	if err := s.openRegistry(ctx, metrics); err != nil {
+	if s.registry, err = openBackend(ctx, settings, metrics); err != nil {
 		return nil, err
 	}
 	if err := s.listen(metrics); err != nil {
@@ -62,30 +61,19 @@ func newServer(ctx context.Context, settings *settings) (_ *server, err error) {
 	}
 	s.health = health.New(health.Config{
 		Registry: s.registry, Logger: settings.logger, Metrics: metrics, Concurrency: settings.checkConcurrency,
+		Repeat: settings.consul != nil,
 	})
-	return s, s.registerOurselves(ctx)
-}
-
-func (s *server) openRegistry(ctx context.Context, metrics prometheus.Registerer) (err error) {
-	s.registry, err = embedded.Open(ctx, embedded.Config{
-		Dir:        s.settings.dataDir,
-		Node:       registry.Node{Name: s.settings.node, Address: s.settings.nodeAddress},
-		Datacenter: s.settings.datacenter,
-		Logger:     s.settings.logger,
-		Metrics:    metrics,
-	})
-	switch {
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("%w: name another directory with --data-dir", err)
+	if settings.consul != nil {
+		return s, nil // what is in somebody else's catalog is for them to say
 	}
-	return err
+	return s, s.registerOurselves(ctx)
 }
 
 // listen takes the addresses to serve on.
 func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	z, err := zones.New(zones.Config{
-		Zones:       s.settings.zones,
-		Node:        s.registry.Node(),
+		Zones:       s.registry.zones,
+		Node:        s.registry.node,
 		Service:     ownService,
 		TTL:         s.settings.ttl,
 		NegativeTTL: s.settings.negativeTTL,
@@ -100,6 +88,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	}
 	s.dns, err = dnsserver.New(dnsserver.Config{
 		Registry: s.registry, Zones: z, Cache: s.cache, Addrs: s.settings.dnsAddrs,
+		Freshness: s.registry.freshness, MaxStale: s.settings.maxStale,
 		Logger: s.settings.logger, Metrics: metrics,
 	})
 	if err != nil {
@@ -112,9 +101,10 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		return explainListen(err, "HTTP", "admin-addr")
 	}
 	s.admin, err = admin.New(admin.Config{
-		Registry: s.registry, Node: s.registry.Node(), Datacenter: s.settings.datacenter, Zone: s.settings.zones[0], Version: buildVersion().Version,
+		Registry: s.registry, Node: s.registry.node, Datacenter: s.registry.datacenter, Zone: s.registry.zones[0], Version: buildVersion().Version,
 		Logger: s.settings.logger, Metrics: metrics, Gatherer: metrics,
-		Token: s.settings.adminToken, Ready: s.ready, Explain: s.explainer(z),
+		Token: s.settings.adminToken, OnBehalf: s.registry.onBehalf, Freshness: s.registry.freshness,
+		Ready: s.ready, Explain: s.explainer(z),
 	})
 	return err
 }
@@ -185,6 +175,9 @@ func (s *server) run(ctx context.Context) error {
 	group.Go(func() error { return s.dns.Run(serving) })
 	group.Go(func() error { return s.admin.Serve(serving, s.listener) })
 	group.Go(func() error { return s.health.Run(serving) })
+	if s.registry.run != nil {
+		group.Go(func() error { return s.registry.run(serving) })
+	}
 	group.Go(func() error {
 		defer stop()
 		select {
@@ -200,7 +193,7 @@ func (s *server) run(ctx context.Context) error {
 		}
 		return nil
 	})
-	s.settings.logger.Info("serving", "dns", s.dns.Addrs(), "http", s.adminAddr(), "zones", s.settings.zones, "index", s.registry.View().Index())
+	s.settings.logger.Info("serving", "dns", s.dns.Addrs(), "http", s.adminAddr(), "zones", s.registry.zones, "index", s.registry.View().Index())
 	if err := group.Wait(); !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -222,7 +215,7 @@ func (s *server) Close() error {
 	if s.registry == nil {
 		return nil
 	}
-	return s.registry.Close()
+	return s.registry.close()
 }
 
 // reachable is how a client on this machine reaches what listens on an address.

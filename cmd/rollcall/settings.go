@@ -25,8 +25,10 @@ type settings struct {
 	adminAddr        string
 	adminToken       string // empty: whoever can connect may do anything
 	adminTokenFile   string
-	zones            []string // with their final dot, the primary one first
-	dataDir          string   // empty: in memory only
+	zones            []string        // with their final dot, the primary one first; nil: the registry says
+	consul           *consulSettings // nil: the registry is embedded
+	maxStale         time.Duration   // zero: for as long as it takes
+	dataDir          string          // empty: in memory only
 	datacenter       string
 	node             string
 	nodeAddress      string
@@ -38,12 +40,22 @@ type settings struct {
 	logger           *slog.Logger
 }
 
+// consulSettings say where Consul is. What is empty in them is left to Consul's
+// own environment variables.
+type consulSettings struct {
+	address, token            string
+	caFile, certFile, keyFile string
+	serverName                string
+	watches                   int
+	pinned                    []string
+}
+
 func serveFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "config", EnvVars: serveEnv("CONFIG"), TakesFile: true, Usage: "YAML `FILE` whose keys are the names of these flags; environment and flags overrule it"},
 
 		&cli.StringSliceFlag{Name: "dns-addr", Value: cli.NewStringSlice("127.0.0.1:5300"), EnvVars: serveEnv("DNS_ADDR"), Category: "DNS", Usage: "`ADDRESS` to serve DNS on, UDP and TCP (repeatable)"},
-		&cli.StringSliceFlag{Name: "zone", Value: cli.NewStringSlice("rollcall.internal"), EnvVars: serveEnv("ZONE"), Category: "DNS", Usage: "`DOMAIN` to answer for; the first is the primary one, the others answer alike (repeatable)"},
+		&cli.StringSliceFlag{Name: "zone", Value: cli.NewStringSlice("rollcall.internal"), DefaultText: "rollcall.internal, or the domain of Consul's DNS", EnvVars: serveEnv("ZONE"), Category: "DNS", Usage: "`DOMAIN` to answer for; the first is the primary one, the others answer alike (repeatable)"},
 		&cli.DurationFlag{Name: "ttl", Value: 5 * time.Second, EnvVars: serveEnv("TTL"), Category: "DNS", Usage: "how long clients may keep an answer"},
 		&cli.DurationFlag{Name: "negative-ttl", Value: 5 * time.Second, EnvVars: serveEnv("NEGATIVE_TTL"), Category: "DNS", Usage: "how long they may keep one that says that there is nothing"},
 		&cli.BoolFlag{Name: "only-passing", EnvVars: serveEnv("ONLY_PASSING"), Category: "DNS", Usage: "leave out instances in state warning, as those in critical"},
@@ -53,13 +65,23 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "admin-token-file", EnvVars: serveEnv("ADMIN_TOKEN_FILE"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with the token that HTTP clients have to show"},
 		&cli.BoolFlag{Name: "admin-insecure", EnvVars: serveEnv("ADMIN_INSECURE"), Category: "HTTP", Usage: "serve HTTP beyond this machine without a token: everybody may register"},
 
-		&cli.StringFlag{Name: "registry", Value: "embedded", EnvVars: serveEnv("REGISTRY"), Category: "Registry", Usage: "`KIND` of registry"},
+		&cli.StringFlag{Name: "registry", Value: "embedded", EnvVars: serveEnv("REGISTRY"), Category: "Registry", Usage: "`KIND` of registry: embedded, or consul to stand in front of one"},
 		&cli.StringFlag{Name: "data-dir", Value: defaultDataDir(), DefaultText: "$STATE_DIRECTORY, or $XDG_STATE_HOME/rollcall, or ~/.local/state/rollcall", EnvVars: serveEnv("DATA_DIR"), TakesFile: true, Category: "Registry", Usage: "`DIRECTORY` that keeps what is registered"},
 		&cli.BoolFlag{Name: "memory", EnvVars: serveEnv("MEMORY"), Category: "Registry", Usage: "keep it in memory only, to try things out"},
-		&cli.StringFlag{Name: "datacenter", Value: "dc1", EnvVars: serveEnv("DATACENTER"), Category: "Registry", Usage: "`NAME` of the datacenter, as in web.service.NAME.rollcall.internal"},
+		&cli.StringFlag{Name: "datacenter", Value: "dc1", DefaultText: "dc1, or that of Consul's agent", EnvVars: serveEnv("DATACENTER"), Category: "Registry", Usage: "`NAME` of the datacenter, as in web.service.NAME.rollcall.internal"},
 		&cli.StringFlag{Name: "node", Value: defaultNode(), DefaultText: "the host's name", EnvVars: serveEnv("NODE"), Category: "Registry", Usage: "`NAME` of this machine, which instances run on unless they say otherwise"},
 		&cli.StringFlag{Name: "node-address", DefaultText: "the first --dns-addr, or the machine's private address where that is a wildcard", EnvVars: serveEnv("NODE_ADDRESS"), Category: "Registry", Usage: "`ADDRESS` of this machine, for instances without one"},
 		&cli.IntFlag{Name: "check-concurrency", DefaultText: "256", EnvVars: serveEnv("CHECK_CONCURRENCY"), Category: "Registry", Usage: "most probes that run at the same time"},
+
+		&cli.StringFlag{Name: "consul-addr", DefaultText: "$CONSUL_HTTP_ADDR, or 127.0.0.1:8500", EnvVars: serveEnv("CONSUL_ADDR"), Category: "Consul", Usage: "`ADDRESS` of Consul's agent: host:port, https://host:port or unix:///path"},
+		&cli.StringFlag{Name: "consul-token-file", DefaultText: "$CONSUL_HTTP_TOKEN or $CONSUL_HTTP_TOKEN_FILE", EnvVars: serveEnv("CONSUL_TOKEN_FILE"), TakesFile: true, Category: "Consul", Usage: "`FILE` with the token that may read Consul's catalog"},
+		&cli.StringFlag{Name: "consul-ca-file", DefaultText: "$CONSUL_CACERT", EnvVars: serveEnv("CONSUL_CA_FILE"), TakesFile: true, Category: "Consul", Usage: "`FILE` with the authority of the agent's certificate"},
+		&cli.StringFlag{Name: "consul-cert-file", DefaultText: "$CONSUL_CLIENT_CERT", EnvVars: serveEnv("CONSUL_CERT_FILE"), TakesFile: true, Category: "Consul", Usage: "`FILE` with the certificate to show to the agent"},
+		&cli.StringFlag{Name: "consul-key-file", DefaultText: "$CONSUL_CLIENT_KEY", EnvVars: serveEnv("CONSUL_KEY_FILE"), TakesFile: true, Category: "Consul", Usage: "`FILE` with its key"},
+		&cli.StringFlag{Name: "consul-tls-server-name", DefaultText: "$CONSUL_TLS_SERVER_NAME", EnvVars: serveEnv("CONSUL_TLS_SERVER_NAME"), Category: "Consul", Usage: "`NAME` that the agent's certificate must bear"},
+		&cli.IntFlag{Name: "consul-watches", Value: 150, EnvVars: serveEnv("CONSUL_WATCHES"), Category: "Consul", Usage: "most connections to the agent, which cuts off whoever has 200"},
+		&cli.StringSliceFlag{Name: "consul-pin", EnvVars: serveEnv("CONSUL_PIN"), Category: "Consul", Usage: "`SERVICE` to watch whether somebody asks for it or not (repeatable)"},
+		&cli.DurationFlag{Name: "max-stale", DefaultText: "as long as it takes", EnvVars: serveEnv("MAX_STALE"), Category: "Consul", Usage: "for how long to answer from the last view while Consul is away"},
 
 		&cli.DurationFlag{Name: "drain", EnvVars: serveEnv("DRAIN"), Category: "Operation", Usage: "how long /readyz says no before the program stops answering"},
 		&cli.StringFlag{Name: "log-level", Value: "info", EnvVars: serveEnv("LOG_LEVEL"), Category: "Operation", Usage: "least `LEVEL` that is logged: debug, info, warn or error"},
@@ -97,6 +119,7 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 		maxAnswers:       ctx.Int("max-answers"),
 		checkConcurrency: ctx.Int("check-concurrency"),
 		drain:            ctx.Duration("drain"),
+		maxStale:         ctx.Duration("max-stale"),
 	}
 	var mistakes []*settingError
 	check := func(flag string, err error) {
@@ -104,7 +127,27 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 			mistakes = append(mistakes, &settingError{flag, err})
 		}
 	}
-	check("registry", checkRegistry(ctx.String("registry")))
+	switch kind := ctx.String("registry"); kind {
+	case "embedded":
+		for _, f := range serveFlags() {
+			if name := f.Names()[0]; (strings.HasPrefix(name, "consul-") || name == "max-stale") && ctx.IsSet(name) {
+				check(name, errors.New("is only for registry consul"))
+			}
+		}
+	case "consul":
+		var err error
+		s.consul, err = readConsulSettings(ctx)
+		check("consul-token-file", err)
+		check("consul-watches", atLeast(20, s.consul.watches))
+		if !ctx.IsSet("zone") {
+			s.zones = nil
+		}
+		if !ctx.IsSet("datacenter") {
+			s.datacenter = ""
+		}
+	default:
+		check("registry", fmt.Errorf("%q is no kind of registry, but embedded and consul are", kind))
+	}
 	check("dns-addr", checkAddresses(s.dnsAddrs))
 	check("admin-addr", checkAddresses([]string{s.adminAddr}))
 	check("zone", canonicalZones(s.zones))
@@ -113,6 +156,7 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 	check("max-answers", atLeast(1, s.maxAnswers))
 	check("check-concurrency", atLeast(0, s.checkConcurrency))
 	check("drain", atLeast(0, s.drain))
+	check("max-stale", atLeast(0, s.maxStale))
 	if ctx.Bool("memory") {
 		s.dataDir = ""
 	} else if s.dataDir == "" {
@@ -147,14 +191,20 @@ func separate(values []string) []string {
 	return separated
 }
 
-func checkRegistry(kind string) error {
-	switch kind {
-	case "embedded":
-		return nil
-	case "consul":
-		return errors.New("this version has no consul registry yet, only the embedded one")
+// readConsulSettings never returns nil.
+func readConsulSettings(ctx *cli.Context) (*consulSettings, error) {
+	c := &consulSettings{
+		address: ctx.String("consul-addr"), serverName: ctx.String("consul-tls-server-name"),
+		caFile: ctx.String("consul-ca-file"), certFile: ctx.String("consul-cert-file"), keyFile: ctx.String("consul-key-file"),
+		watches: ctx.Int("consul-watches"), pinned: ctx.StringSlice("consul-pin"),
 	}
-	return fmt.Errorf("%q is no kind of registry, but embedded is", kind)
+	file := ctx.String("consul-token-file")
+	if file == "" {
+		return c, nil
+	}
+	var err error
+	c.token, err = readToken(file)
+	return c, err
 }
 
 func checkAddresses(addrs []string) error {

@@ -37,6 +37,13 @@ type Config struct {
 	Logger     *slog.Logger          // nil: silent
 	Metrics    prometheus.Registerer // nil: not measured
 	Gatherer   prometheus.Gatherer   // what /metrics shows; nil: nothing
+	// OnBehalf returns the context of a request for the registry to know whose it
+	// is: the one who shows the token, which is empty for nobody in particular. A
+	// request with Token is the endpoint's own, and OnBehalf is not asked. nil: the
+	// registry does not care.
+	OnBehalf func(ctx context.Context, token string) context.Context
+	// Freshness tells how far the registry's View can be trusted; nil: it is the truth.
+	Freshness func() *registry.Freshness
 	// Ready tells why clients should go elsewhere; nil, or returning nil: they need not.
 	Ready func() error
 	// Explain tells how a DNS question is answered, and why an instance is not in

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
@@ -34,7 +35,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		case !s.authorised(r):
 			http.Error(w, "a token is needed: X-Consul-Token, or Authorization: Bearer", http.StatusForbidden)
 		default:
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(w, s.onBehalf(r))
 		}
 	})
 }
@@ -71,12 +72,37 @@ func (s *Server) authorised(r *http.Request) bool {
 	if s.cfg.Token == "" || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
 		return true
 	}
-	given := r.Header.Get("X-Consul-Token")
-	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		given = bearer
+	header, bearer := tokens(r)
+	return s.ours(header) || s.ours(bearer)
+}
+
+// tokens returns what a request shows in the two places for tokens.
+func tokens(r *http.Request) (header, bearer string) {
+	bearer, _ = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return r.Header.Get("X-Consul-Token"), bearer
+}
+
+// ours tells whether a token is the endpoint's own.
+func (s *Server) ours(token string) bool {
+	want, got := sha256.Sum256([]byte(s.cfg.Token)), sha256.Sum256([]byte(token))
+	return s.cfg.Token != "" && subtle.ConstantTimeCompare(want[:], got[:]) == 1
+}
+
+// onBehalf tells the registry whose request it is. Who shows the endpoint's own
+// token in one place may show another's in the other.
+func (s *Server) onBehalf(r *http.Request) *http.Request {
+	if s.cfg.OnBehalf == nil {
+		return r
 	}
-	want, got := sha256.Sum256([]byte(s.cfg.Token)), sha256.Sum256([]byte(given))
-	return subtle.ConstantTimeCompare(want[:], got[:]) == 1
+	header, bearer := tokens(r)
+	token := cmp.Or(header, bearer)
+	switch {
+	case s.ours(header) && (bearer == "" || s.ours(bearer)), s.ours(bearer) && header == "":
+		return r
+	case s.ours(header):
+		token = bearer
+	}
+	return r.WithContext(s.cfg.OnBehalf(r.Context(), token))
 }
 
 // CheckExposure tells whether the endpoint may listen on an address: on loopback

@@ -261,3 +261,36 @@ func TestABracketedAddressWithoutAPortIsAHost(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
+
+func TestARequestIsMadeOnBehalfOfWhoShowsAToken(t *testing.T) {
+	const own = "\x00rollcall's own"
+	for _, row := range []struct{ token, header, bearer, want string }{
+		{"", "", "", ""},
+		{"", "alice", "", "alice"},
+		{"", "", "alice", "alice"},
+		{"ours", "ours", "", own},
+		{"ours", "", "ours", own},
+		{"ours", "ours", "ours", own},
+		{"ours", "alice", "ours", "alice"},
+		{"ours", "ours", "alice", "alice"},
+	} {
+		whose := own
+		e := start(t, func(c *Config) {
+			c.Token = row.token
+			c.OnBehalf = func(ctx context.Context, token string) context.Context { whose = token; return ctx }
+		})
+		var header []string
+		if row.header != "" {
+			header = append(header, "X-Consul-Token", row.header)
+		}
+		if row.bearer != "" {
+			header = append(header, "Authorization", "Bearer "+row.bearer)
+		}
+		if status, body, _ := e.do("GET", "/v1/agent/services", "", header...); status != 200 {
+			t.Errorf("%+v: %d %s", row, status, body)
+		}
+		if whose != row.want {
+			t.Errorf("%+v: on behalf of %q", row, whose)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package admin
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/rollcall-dns/rollcall/registry"
 )
@@ -50,4 +51,20 @@ func TestNobodyExplainsWithoutDNS(t *testing.T) {
 	e := start(t, nil)
 	status, _, _ := e.do("GET", "/v1/explain/web.service", "")
 	diff(t, "status", status, 404)
+}
+
+func TestBothTellThatTheViewIsStale(t *testing.T) {
+	now := registry.Freshness{Stale: true, Reason: "no sync yet"}
+	e := start(t, func(c *Config) { c.Freshness = func() *registry.Freshness { return &now } })
+	status, body, _ := e.do("GET", "/readyz", "")
+	diff(t, "status before the first sync", status, 503)
+	diff(t, "body", body, `{"reason":"no sync yet","stale":true,"stale_reason":"no sync yet","status":"not ready"}`+"\n")
+
+	now = registry.Freshness{Synced: true, Stale: true, Since: time.Unix(1700000000, 0), Reason: "Consul is away"}
+	diff(t, "body with an old view", e.must("GET", "/readyz", ""),
+		`{"stale":true,"stale_reason":"Consul is away","stale_since":"2023-11-14T22:13:20Z","status":"ready"}`+"\n")
+	diff(t, "health", e.must("GET", "/healthz", ""), `{"reason":"Consul is away","status":"degraded"}`+"\n")
+
+	now = registry.Freshness{Synced: true}
+	diff(t, "body when it is fresh again", e.must("GET", "/readyz", ""), `{"status":"ready"}`+"\n")
 }

@@ -27,9 +27,14 @@ const shownWithin = 2 * time.Second
 
 type tokenKey struct{}
 
+// anonymous is the secret of the token that Consul has for who shows none.
+const anonymous = "anonymous"
+
 // WithToken returns a context whose writes bear the caller's token instead of
-// rollcall's own.
+// rollcall's own. An empty one is nobody's, which may do what Consul allows to
+// everybody.
 func WithToken(ctx context.Context, token string) context.Context {
+	token = cmp.Or(token, anonymous)
 	return context.WithValue(ctx, tokenKey{}, token)
 }
 

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"syscall"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/registry/consul"
+	"github.com/rollcall-dns/rollcall/registry/embedded"
+)
+
+// backend is the registry that a server stands on, and what the rest of the
+// server has to know about it.
+type backend struct {
+	registry.Registry
+	node       string // the own one, or the one of Consul's agent
+	datacenter string
+	zones      []string // to answer for
+
+	freshness func() *registry.Freshness                              // nil: its View is the truth
+	onBehalf  func(ctx context.Context, token string) context.Context // nil: it does not ask whose write it is
+	run       func(context.Context) error                             // nil: it needs nobody to run it
+	close     func() error
+}
+
+// openBackend opens the registry that the settings name.
+func openBackend(ctx context.Context, s *settings, metrics prometheus.Registerer) (*backend, error) {
+	if s.consul != nil {
+		return openConsul(ctx, s, metrics)
+	}
+	return openEmbedded(ctx, s, metrics)
+}
+
+func openEmbedded(ctx context.Context, s *settings, metrics prometheus.Registerer) (*backend, error) {
+	r, err := embedded.Open(ctx, embedded.Config{
+		Dir:        s.dataDir,
+		Node:       registry.Node{Name: s.node, Address: s.nodeAddress},
+		Datacenter: s.datacenter,
+		Logger:     s.logger,
+		Metrics:    metrics,
+	})
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return nil, fmt.Errorf("%w: name another directory with --data-dir", err)
+	case err != nil:
+		return nil, err
+	}
+	return &backend{Registry: r, node: r.Node(), datacenter: s.datacenter, zones: s.zones, close: r.Close}, nil
+}
+
+// openConsul follows a Consul. Its agent says what the names end in, unless the
+// settings do.
+func openConsul(ctx context.Context, s *settings, metrics prometheus.Registerer) (*backend, error) {
+	c := s.consul
+	config := consul.Config{
+		Address: c.address, Token: c.token, Datacenter: s.datacenter,
+		TLS:     api.TLSConfig{Address: c.serverName, CAFile: c.caFile, CertFile: c.certFile, KeyFile: c.keyFile},
+		Watches: c.watches, Pinned: c.pinned, Logger: s.logger, Metrics: metrics,
+	}
+	if s.dataDir != "" {
+		config.CacheDir = filepath.Join(s.dataDir, "consul")
+	}
+	r, err := consul.Open(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	b := &backend{
+		Registry: r, node: r.Node(), datacenter: r.Datacenter(), zones: s.zones,
+		freshness: r.Freshness, onBehalf: consul.WithToken, run: r.Run, close: r.Close,
+	}
+	if b.zones == nil {
+		b.zones = []string{r.Domain()}
+	}
+	return b, nil
+}
