@@ -21,10 +21,10 @@ func TestLargeConsul(t *testing.T) {
 		t.Skip("takes a minute: set ROLLCALL_LONG=1")
 	}
 	const services, each, nodes = 5000, 4, 40
-	c := startConsul(t, "")
+	c := startReal(t, "")
 	c.fleet(services, each, nodes)
 
-	r, err := Open(t.Context(), Config{Address: c.address(), CacheDir: t.TempDir()})
+	r, err := Open(t.Context(), Config{Address: c.Address(), CacheDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,10 +87,10 @@ func TestLargeConsul(t *testing.T) {
 }
 
 // fleet registers services with a check each on several nodes.
-func (c *consul) fleet(services, each, nodes int) {
+func (c *realConsul) fleet(services, each, nodes int) {
 	c.t.Helper()
 	commit := func(ops api.TxnOps) {
-		ok, response, _, err := c.api.Txn().Txn(ops, nil)
+		ok, response, _, err := c.API.Txn().Txn(ops, nil)
 		if err != nil || !ok {
 			c.t.Fatal(err, response)
 		}
@@ -120,7 +120,7 @@ func (c *consul) fleet(services, each, nodes int) {
 
 // flips turns one instance of services over, and returns how long it took the
 // View to show it, quickest first.
-func (c *consul) flips(r *Registry, services []string, times int) (took []time.Duration) {
+func (c *realConsul) flips(r *Registry, services []string, times int) (took []time.Duration) {
 	c.t.Helper()
 	for n := range times {
 		s := r.View().Service(services[rand.N(len(services))])
@@ -130,7 +130,7 @@ func (c *consul) flips(r *Registry, services []string, times int) (took []time.D
 			status = "passing"
 		}
 		op := api.HealthCheck{Node: check.Node, CheckID: check.ID, Name: check.Name, Status: status, ServiceID: check.InstanceID}
-		if _, _, _, err := c.api.Txn().Txn(api.TxnOps{{Check: &api.CheckTxnOp{Verb: api.CheckSet, Check: op}}}, nil); err != nil {
+		if _, _, _, err := c.API.Txn().Txn(api.TxnOps{{Check: &api.CheckTxnOp{Verb: api.CheckSet, Check: op}}}, nil); err != nil {
 			c.t.Fatal(err)
 		}
 		began := time.Now()

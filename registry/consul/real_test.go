@@ -9,13 +9,42 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/registry/consul/consultest"
 )
+
+// realConsul is a Consul as registries stand in front of it.
+type realConsul struct {
+	*consultest.Agent
+	t testing.TB
+}
+
+func startReal(t testing.TB, hcl string) *realConsul {
+	t.Helper()
+	return &realConsul{consultest.Start(t, hcl), t}
+}
+
+// follow starts a Registry in front of the Consul.
+func (c *realConsul) follow(config Config) *Registry {
+	c.t.Helper()
+	config.Address = c.Address()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	r, err := Open(ctx, config)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	start(c.t, r)
+	eventually(c.t, 20*time.Second, "the first sync is done", func() bool { return r.Freshness().Synced })
+	return r
+}
+
+var eventually = consultest.Eventually
 
 // These tests hold the package to a real Consul; what it would never do by
 // itself is in the tests with a fake one.
 
 func TestRealConsul(t *testing.T) {
-	c := startConsul(t, "")
+	c := startReal(t, "")
 	r := c.follow(Config{})
 	ctx := t.Context()
 
@@ -98,7 +127,7 @@ func TestRealConsul(t *testing.T) {
 		}
 	})
 	t.Run("a flip of a service that was asked for is here within 100 ms at the median", func(t *testing.T) {
-		c.service("flip", 80, "passing")
+		c.Service("flip", 80, "passing")
 		eventually(t, 5*time.Second, "flip is registered", func() bool { return len(ports(r, "flip")) == 1 })
 		r.interest("flip")
 		eventually(t, 5*time.Second, "flip is watched", func() bool { return r.watching.Load() > 0 })
@@ -109,7 +138,7 @@ func TestRealConsul(t *testing.T) {
 				status, want = "passing", 1
 			}
 			began := time.Now()
-			c.set("flip", status)
+			c.Set("flip", status)
 			eventually(t, 5*time.Second, "the flip is seen", func() bool { return len(ports(r, "flip")) == want })
 			took = append(took, time.Since(began))
 		}
@@ -122,45 +151,45 @@ func TestRealConsul(t *testing.T) {
 }
 
 func TestRealConsulRestarts(t *testing.T) {
-	c := startConsul(t, "")
-	c.service("web", 80, "passing")
+	c := startReal(t, "")
+	c.Service("web", 80, "passing")
 	r := c.follow(Config{})
 	eventually(t, 5*time.Second, "web is there", func() bool { return len(ports(r, "web")) == 1 })
 	r.interest("web")
 
-	c.kill()
+	c.Kill()
 	eventually(t, 5*time.Second, "the status is stale", func() bool { return r.Freshness().Stale })
 	expect(t, "web", ports(r, "web"), []int{80})
 
-	c.start()
+	c.Start()
 	back := time.Now()
-	c.set("web", "critical")
+	c.Set("web", "critical")
 	eventually(t, 5*time.Second, "the view is fresh", func() bool { return len(ports(r, "web")) == 0 && !r.Freshness().Stale })
 	t.Logf("fresh %v after Consul was back", time.Since(back))
-	c.set("web", "passing")
+	c.Set("web", "passing")
 	eventually(t, 5*time.Second, "web is back", func() bool { return len(ports(r, "web")) == 1 })
 
-	c.kill()
-	c.wipe()
-	c.start()
+	c.Kill()
+	c.Wipe()
+	c.Start()
 	eventually(t, 10*time.Second, "the view is fresh", func() bool { return !r.Freshness().Stale })
 	expect(t, "web after the data was wiped", ports(r, "web"), []int{80})
-	c.service("web", 81, "passing")
+	c.Service("web", 81, "passing")
 	eventually(t, 5*time.Second, "web is as it registered again", func() bool { return slices.Equal(ports(r, "web"), []int{81}) })
 }
 
 func TestRealConsulTakesTheTokenAway(t *testing.T) {
-	c := startConsul(t, `acl { enabled = true  default_policy = "deny"  tokens { initial_management = "root"  agent = "root" } }`)
+	c := startReal(t, `acl { enabled = true  default_policy = "deny"  tokens { initial_management = "root"  agent = "root" } }`)
 	eventually(t, 10*time.Second, "the ACLs are there", func() bool {
-		_, _, err := c.api.ACL().TokenReadSelf(nil)
+		_, _, err := c.API.ACL().TokenReadSelf(nil)
 		return err == nil
 	})
-	c.service("web", 80, "passing")
-	policy, _, err := c.api.ACL().PolicyCreate(&api.ACLPolicy{Name: "read",
+	c.Service("web", 80, "passing")
+	policy, _, err := c.API.ACL().PolicyCreate(&api.ACLPolicy{Name: "read",
 		Rules: `service_prefix "" { policy = "read" } node_prefix "" { policy = "read" } agent_prefix "" { policy = "read" }`}, nil)
 	must(t, err)
 	grant := func() *api.ACLToken {
-		token, _, err := c.api.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLLink{{ID: policy.ID}}}, nil)
+		token, _, err := c.API.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLLink{{ID: policy.ID}}}, nil)
 		must(t, err)
 		return token
 	}
@@ -177,14 +206,14 @@ func TestRealConsulTakesTheTokenAway(t *testing.T) {
 	})
 	t.Run("a policy that is lost deletes nothing", func(t *testing.T) {
 		policy.Rules = `service "shop" { policy = "read" }`
-		_, _, err := c.api.ACL().PolicyUpdate(policy, nil)
+		_, _, err := c.API.ACL().PolicyUpdate(policy, nil)
 		must(t, err)
-		c.service("other", 90, "passing") // so that every question is answered anew
+		c.Service("other", 90, "passing") // so that every question is answered anew
 		eventually(t, 10*time.Second, "the status is stale", func() bool { return r.Freshness().Stale })
 		expect(t, "web", ports(r, "web"), []int{80})
 	})
 	t.Run("a token that is deleted deletes nothing", func(t *testing.T) {
-		_, err := c.api.ACL().TokenDelete(token.AccessorID, nil)
+		_, err := c.API.ACL().TokenDelete(token.AccessorID, nil)
 		must(t, err)
 		eventually(t, 10*time.Second, "the loss is noticed", func() bool { return r.Freshness().Stale })
 		expect(t, "web", ports(r, "web"), []int{80})
