@@ -41,5 +41,5 @@ func (r *resolution) nodeAddresses(owner string, n *registry.Node) []dns.RR {
 	if n == nil {
 		return nil
 	}
-	return r.z.addresses(owner, n.Address, n.TaggedAddresses["lan_ipv4"], n.TaggedAddresses["lan_ipv6"])
+	return r.z.addresses(owner, n.TaggedAddresses["lan_ipv4"], n.TaggedAddresses["lan_ipv6"], n.Address)
 }

@@ -130,10 +130,8 @@ func (r *resolution) instances(s *registry.Service, tag string, stamp *registry.
 		return r.srv(endpoints, stamp)
 	case dns.TypeTXT:
 		return r.positive(r.texts(endpoints), stamp)
-	case dns.TypeA, dns.TypeAAAA, dns.TypeANY:
-		return r.addressesOf(endpoints, stamp)
 	}
-	return r.noData(stamp, "")
+	return r.addressesOf(endpoints, stamp) // which may be an alias, for whatever type is asked
 }
 
 // endpoints returns the instances that may be used, and makes them the subject
@@ -197,13 +195,13 @@ type place struct {
 	name   string
 }
 
-// placeOf returns where an endpoint is. Its own address, or else its node's,
-// comes first; those tagged with a family make up for what is missing.
+// placeOf returns where an endpoint is. An address that is tagged with a family
+// comes before its own, or else its node's, as in Consul.
 func (r *resolution) placeOf(e registry.Endpoint) (p place) {
 	i, n := e.Instance, e.Node
-	texts := [...]string{i.Address, i.TaggedAddresses["lan_ipv4"].Address, i.TaggedAddresses["lan_ipv6"].Address, "", ""}
+	texts := [...]string{i.TaggedAddresses["lan_ipv4"].Address, i.TaggedAddresses["lan_ipv6"].Address, i.Address, "", ""}
 	if n != nil && (i.Address == "" || r.isOwner(i.Address)) {
-		texts[0], texts[3], texts[4] = n.Address, n.TaggedAddresses["lan_ipv4"], n.TaggedAddresses["lan_ipv6"]
+		texts[2], texts[3], texts[4] = n.TaggedAddresses["lan_ipv4"], n.TaggedAddresses["lan_ipv6"], n.Address
 	}
 	for _, text := range texts {
 		switch a, ok := parseAddress(text); {

@@ -41,7 +41,7 @@ func (r *resolution) nodeTarget(n *registry.Node) (t target, ok bool) {
 			return target{name, glue}, len(glue) > 0
 		}
 	}
-	for _, text := range []string{n.Address, n.TaggedAddresses["lan_ipv4"], n.TaggedAddresses["lan_ipv6"]} {
+	for _, text := range []string{n.TaggedAddresses["lan_ipv6"], n.TaggedAddresses["lan_ipv4"], n.Address} {
 		if a, ok := parseAddress(text); ok {
 			return r.addrTarget(a), true
 		}
@@ -69,8 +69,14 @@ type targets struct {
 }
 
 // of returns the target of an endpoint: the name of its own address, or of its
-// node. ok is false where that leads to no address.
+// node. Of addresses tagged with a family IPv6 comes first, as in Consul. ok is
+// false where that leads to no address.
 func (ts *targets) of(e registry.Endpoint) (t target, ok bool) {
+	for _, tag := range [...]string{"lan_ipv6", "lan_ipv4"} {
+		if a, ok := parseAddress(e.Instance.TaggedAddresses[tag].Address); ok {
+			return ts.r.addrTarget(a), true
+		}
+	}
 	text := e.Instance.Address
 	if text == "" || ts.r.isOwner(text) {
 		if e.Node == nil {

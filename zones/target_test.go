@@ -154,3 +154,17 @@ func TestTargetsAreNamesThatHostsMayHave(t *testing.T) {
 			foo.node.consul. 5 IN A 127.0.0.1`},
 	})
 }
+
+func TestAnAddressTaggedWithAFamilyComesFirst(t *testing.T) {
+	v := view(node("foo", "127.0.0.1", "lan_ipv4=127.0.0.4"), instance("here"),
+		instance("db", at("127.0.0.2"), tagged("lan_ipv4", "127.0.0.3"), tagged("lan_ipv6", "::3")))
+	check(t, consul(t), []row{
+		{"an instance", v, "db.service.consul. A", "; NOERROR\n db.service.consul. 5 IN A 127.0.0.3"},
+		{"an instance at its node", v, "here.service.consul. A", "; NOERROR\n here.service.consul. 5 IN A 127.0.0.4"},
+		{"a node", v, "foo.node.consul. A", "; NOERROR\n foo.node.consul. 5 IN A 127.0.0.4"},
+		{"a target", v, "db.service.consul. SRV", `; NOERROR
+			db.service.consul. 5 IN SRV 1 1 12345 00000000000000000000000000000003.addr.dc1.consul.
+			; additional
+			00000000000000000000000000000003.addr.dc1.consul. 5 IN AAAA ::3`},
+	})
+}

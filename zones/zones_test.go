@@ -233,7 +233,10 @@ func weights(passing, warning int) func(*registry.Instance) {
 
 func tagged(tag, address string) func(*registry.Instance) {
 	return func(i *registry.Instance) {
-		i.TaggedAddresses = map[string]registry.TaggedAddress{tag: {Address: address}}
+		if i.TaggedAddresses == nil {
+			i.TaggedAddresses = make(map[string]registry.TaggedAddress)
+		}
+		i.TaggedAddresses[tag] = registry.TaggedAddress{Address: address}
 	}
 }
 

@@ -56,7 +56,7 @@ type Config struct {
 const (
 	defaultWatches = 150
 	leastWatches   = reserve + 4
-	askAgentWithin = 2 * time.Second // at the start, when there is a view on disk
+	askAgentWithin = 500 * time.Millisecond // at the start, when there is a view on disk
 	amnesty        = 90 * time.Second
 )
 
