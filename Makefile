@@ -1,5 +1,6 @@
 # What can be done in this repository; `make help` prints it. Nothing here needs
-# more than Go and git, and `make lint` fetches its own tools as Go modules.
+# more than Go and git, and `make lint` and `make consul` fetch what they need as
+# Go modules.
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -19,7 +20,7 @@ build: ## build bin/rollcall, one static binary
 run: build ## build, and serve on the embedded registry
 	bin/rollcall serve
 
-test: build ## run every test, with the race detector
+test: build consul ## run every test, with the race detector
 	@test -n '$(RACE)' || echo 'make test: there is no C compiler, which the race detector needs: testing WITHOUT it' >&2
 	go test $(RACE) ./...
 
@@ -28,7 +29,7 @@ lint: ## gofmt, go vet and staticcheck
 	go vet ./...
 	$(TOOL) staticcheck ./...
 
-consul: ## build the Consul that registry/consul is tested against, at bin/consul; takes minutes
+consul: ## build the Consul that tests start, at bin/consul; the first time it takes minutes
 	testdata/consul/build
 
 bench: ## run the Go benchmarks

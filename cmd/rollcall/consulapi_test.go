@@ -9,19 +9,34 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	consulwatch "github.com/hashicorp/consul/api/watch"
+
+	"github.com/rollcall-dns/rollcall/registry/consul/consultest"
 )
 
 // TestConsulsClientWorksUnchanged plays a service's life with the client that
-// Consul's users have: checks, a watch that sees them lapse, deregistration.
+// Consul's users have, whichever registry stands behind the server.
 func TestConsulsClientWorksUnchanged(t *testing.T) {
-	s := running(t)
+	t.Run("embedded", func(t *testing.T) { playServiceLife(t, running(t)) })
+	t.Run("consul", func(t *testing.T) { playServiceLife(t, runningInFront(t, consultest.Start(t, ""), nil)) })
+}
+
+// clientOf returns Consul's client, of a server of ours.
+func clientOf(t *testing.T, s *server, token string) *api.Client {
+	t.Helper()
 	config := api.DefaultNonPooledConfig()
-	config.Address = s.adminAddr().String()
+	config.Address, config.Token = s.adminAddr().String(), token
 	c, err := api.NewClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := watchStatus(t, config.Address, "web")
+	return c
+}
+
+// playServiceLife registers a service with checks, has a watch see them fail,
+// recover and lapse, and deregisters it.
+func playServiceLife(t *testing.T, s *server) {
+	c := clientOf(t, s, "")
+	seen := watchStatus(t, s.adminAddr().String(), "web")
 	seen.wants(t, "")
 
 	var down atomic.Bool
@@ -31,7 +46,7 @@ func TestConsulsClientWorksUnchanged(t *testing.T) {
 		}
 	}))
 	defer target.Close()
-	err = c.Agent().ServiceRegister(&api.AgentServiceRegistration{
+	err := c.Agent().ServiceRegister(&api.AgentServiceRegistration{
 		Name: "web", ID: "web-1", Port: 8000, Tags: []string{"v1"},
 		Checks: api.AgentServiceChecks{
 			{CheckID: "beat", TTL: "1s", Status: api.HealthPassing},

@@ -90,7 +90,8 @@ type outage struct {
 // a question for it is not answered.
 func newOutage(t *testing.T, front, agent *consultest.Agent) *outage {
 	t.Helper()
-	agent.Service("web", 80, "passing")
+	agent.Service("web", 80, "critical")
+	agent.Set("web", "passing") // of which an agent that starts again knows, and of what was registered it does not
 	o := &outage{t: t, server: runningInFront(t, front, nil), agent: agent}
 	consultest.Eventually(t, 10*time.Second, "web is found", func() bool {
 		return len(question(t, o.server, "web.service.consul.", dns.TypeA).Answer) == 1
