@@ -18,7 +18,7 @@ import (
 
 // runningInFront starts a server in this process in front of a Consul, and waits
 // until it knows what is there.
-func runningInFront(t *testing.T, agent *consultest.Agent, edit func(*settings)) *server {
+func runningInFront(t testing.TB, agent *consultest.Agent, edit func(*settings)) *server {
 	t.Helper()
 	settings := &settings{
 		dnsAddrs: []string{"127.0.0.1:0"}, adminAddr: "127.0.0.1:0", dataDir: t.TempDir(),
@@ -132,7 +132,7 @@ func TestDNSChecksRunHere(t *testing.T) {
 }
 
 // start starts a server in this process, which ends with the test.
-func start(t *testing.T, settings *settings) *server {
+func start(t testing.TB, settings *settings) *server {
 	t.Helper()
 	s, err := newServer(t.Context(), settings)
 	if err != nil {
