@@ -76,6 +76,7 @@ func (r *Registry) ask(ctx context.Context, q question, out any) (answer, error)
 	case !meta.KnownLeader || meta.LastContact > maxLag:
 		return answer{}, fmt.Errorf("asking Consul for %s: %w", q.path, errLeaderless)
 	}
+	r.metrics.lag.Set(meta.LastContact.Seconds())
 	return answer{index: max(meta.LastIndex, 1), filtered: meta.ResultsFilteredByACLs}, nil
 }
 

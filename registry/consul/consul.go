@@ -109,12 +109,14 @@ func Open(ctx context.Context, c Config) (*Registry, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	m, err := newMetrics(c.Metrics)
+	fresh := newFreshness(c.Logger)
+	m, err := newMetrics(c.Metrics, fresh)
 	if err != nil {
 		return nil, err
 	}
+	fresh.metrics = m
 	r := &Registry{
-		config: c, log: c.Logger, metrics: m, fresh: newFreshness(c.Logger, m), amnesty: amnesty,
+		config: c, log: c.Logger, metrics: m, fresh: fresh, amnesty: amnesty,
 		wanted: make(chan struct{}, 1), queued: make(chan struct{}, 1), round: make(chan struct{}, 1),
 		settled: make(map[string]bool),
 	}

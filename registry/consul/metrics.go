@@ -2,6 +2,7 @@ package consul
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -16,9 +17,11 @@ type metrics struct {
 	drift       prometheus.Counter
 	rejected    prometheus.Counter
 	stale       prometheus.Gauge
+	age         prometheus.GaugeFunc
+	lag         prometheus.Gauge
 }
 
-func newMetrics(r prometheus.Registerer) (*metrics, error) {
+func newMetrics(r prometheus.Registerer, f *freshness) (*metrics, error) {
 	m := &metrics{
 		watches: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "rollcall_watch_open", Help: "Services that have a blocking query of their own at Consul."}),
@@ -35,6 +38,11 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		stale: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "rollcall_view_stale", Help: "1 while the view cannot be kept fresh, or is not complete yet."}),
 	}
+	m.age = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "rollcall_view_stale_seconds", Help: "For how long the view could not be kept fresh; 0 while it is."},
+		func() float64 { return f.age(time.Now()).Seconds() })
+	m.lag = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "rollcall_watch_lag_seconds", Help: "How long before its newest answer the server that gave it had heard from its leader."})
 	m.stale.Set(1)
 	for _, kind := range errorKinds {
 		m.errors.WithLabelValues(kind)
@@ -42,7 +50,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.watches, m.connections, m.errors, m.lastSuccess, m.drift, m.rejected, m.stale} {
+	for _, c := range []prometheus.Collector{m.watches, m.connections, m.errors, m.lastSuccess, m.drift, m.rejected, m.stale, m.age, m.lag} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering the metrics of the watches: %w", err)
 		}

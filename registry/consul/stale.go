@@ -23,10 +23,19 @@ type freshness struct {
 	back     chan struct{}    // closed when the View is fresh again
 }
 
-func newFreshness(log *slog.Logger, m *metrics) *freshness {
-	f := &freshness{log: log, metrics: m, failing: make(map[string]error), back: make(chan struct{})}
+func newFreshness(log *slog.Logger) *freshness {
+	f := &freshness{log: log, failing: make(map[string]error), back: make(chan struct{})}
 	f.status.Store(&registry.Freshness{Stale: true, Reason: "the first sync with Consul is not done yet"})
 	return f
+}
+
+// age returns for how long the View has been stale.
+func (f *freshness) age(now time.Time) time.Duration {
+	s := f.status.Load()
+	if !s.Stale || s.Since.IsZero() {
+		return 0
+	}
+	return now.Sub(s.Since)
 }
 
 // loaded notes that a View was read from disk, where it was written at that time.
