@@ -13,7 +13,7 @@ import (
 
 // newDNS returns a prober that asks the question of an RFC 4501 URI,
 // dns://host:port/name?type=A, and passes when it is answered with a record.
-func newDNS(d registry.Definition) prober {
+func newDNS(d registry.Definition, dialer *net.Dialer) prober {
 	u, err := url.Parse(d.DNS)
 	if err != nil {
 		return func(context.Context) result { return critical("%v", err) }
@@ -29,7 +29,7 @@ func newDNS(d registry.Definition) prober {
 	name := dns.Fqdn(strings.TrimPrefix(u.Path, "/"))
 	return func(ctx context.Context) result {
 		question := new(dns.Msg).SetQuestion(name, qtype).SetEdns0(1232, false)
-		answer, _, err := new(dns.Client).ExchangeContext(ctx, question, server)
+		answer, _, err := (&dns.Client{Dialer: dialer}).ExchangeContext(ctx, question, server)
 		what := name + " " + dns.TypeToString[qtype]
 		switch {
 		case err != nil:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 
@@ -17,7 +18,7 @@ import (
 // grpc.health.v1.Health, and passes when it says SERVING. It is one unary call,
 // for which net/http's HTTP/2 is enough: gRPC's own library would be as large as
 // the rest of the program.
-func newGRPC(d registry.Definition) prober {
+func newGRPC(d registry.Definition, dialer *net.Dialer) prober {
 	target, service, _ := strings.Cut(d.GRPC, "/")
 	protocols := new(http.Protocols)
 	scheme := "http"
@@ -30,7 +31,7 @@ func newGRPC(d registry.Definition) prober {
 	url := scheme + "://" + target + "/grpc.health.v1.Health/Check"
 	message := healthRequest(service)
 	return func(ctx context.Context) result {
-		transport := &http.Transport{Protocols: protocols, TLSClientConfig: clientTLS(d)}
+		transport := &http.Transport{DialContext: dialer.DialContext, Protocols: protocols, TLSClientConfig: clientTLS(d)}
 		defer transport.CloseIdleConnections()
 		request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(message))
 		if err != nil {

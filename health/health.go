@@ -15,6 +15,8 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -26,12 +28,14 @@ import (
 // Config says what a Runner runs.
 type Config struct {
 	Registry    registry.Registry
+	Allow       []netip.Prefix        // where checks may go, beside their instance's own address
+	Forbidden   netip.AddrPort        // where none may go: the endpoint that they are registered at
 	Concurrency int                   // probes at once at most; zero: 256
 	Repeat      bool                  // report each result, news or not, to a registry where they lapse
 	Logger      *slog.Logger          // nil: silent
 	Metrics     prometheus.Registerer // nil: not measured
 
-	probe func(registry.Definition) prober // in place of newProber, in tests
+	probe func(registry.Definition, *net.Dialer) prober // in place of newProber, in tests
 }
 
 // Runner runs the checks of a registry.
@@ -162,7 +166,7 @@ func (r *Runner) keep(checks []*registry.Check, there map[*registry.Lease]bool, 
 		if kind == "ttl" {
 			t.due = c.Lease.Renewed().Add(c.Definition.TTL)
 		} else {
-			t.prober = r.config.probe(c.Definition)
+			t.prober = r.config.probe(c.Definition, r.dialer(c))
 			t.due = now.Add(firstDelay(c.Definition.Interval, first, rand.Float64()))
 		}
 		r.tasks[c.Lease] = t

@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"sync"
@@ -44,7 +45,7 @@ func start(t *testing.T, probes script, before ...registry.Registration) *bench 
 	for _, r := range before {
 		b.register(r)
 	}
-	b.runner = New(Config{Registry: reg, Concurrency: 4, probe: func(d registry.Definition) prober { return probes[d.TCP] }})
+	b.runner = New(Config{Registry: reg, Concurrency: 4, probe: func(d registry.Definition, _ *net.Dialer) prober { return probes[d.TCP] }})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- b.runner.Run(ctx) }()

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 
@@ -15,13 +16,14 @@ import (
 // warns, anything else is critical. Redirects are not followed, whatever the
 // definition says: they could lead a check to where it may not go. Each probe
 // opens a connection of its own, as a kept one says nothing of the listener.
-func newHTTP(d registry.Definition) prober {
+func newHTTP(d registry.Definition, dialer *net.Dialer) prober {
 	method := d.Method
 	if method == "" {
 		method = http.MethodGet
 	}
 	client := &http.Client{
 		Transport: &http.Transport{
+			DialContext:        dialer.DialContext,
 			DisableKeepAlives:  true,
 			DisableCompression: true,
 			TLSClientConfig:    clientTLS(d),

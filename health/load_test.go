@@ -65,8 +65,8 @@ func BenchmarkTenThousandChecks(b *testing.B) {
 				}
 			}
 			var started atomic.Int64
-			runner := New(Config{Registry: reg, probe: func(d registry.Definition) prober {
-				p := newProber(d)
+			runner := New(Config{Registry: reg, Allow: Private(), probe: func(d registry.Definition, dialer *net.Dialer) prober {
+				p := newProber(d, dialer)
 				return func(ctx context.Context) result { started.Add(1); return p(ctx) }
 			}})
 			ctx, stop := context.WithCancel(context.Background())

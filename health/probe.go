@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/rollcall-dns/rollcall/registry"
@@ -25,15 +26,16 @@ func critical(format string, args ...any) result {
 	return result{registry.Critical, fmt.Sprintf(format, args...)}
 }
 
-// newProber returns the prober of a definition: the table of what there is.
-func newProber(d registry.Definition) prober {
-	return map[string]func(registry.Definition) prober{
+// newProber returns the prober of a definition, which connects by the dialer:
+// the table of what there is.
+func newProber(d registry.Definition, dialer *net.Dialer) prober {
+	return map[string]func(registry.Definition, *net.Dialer) prober{
 		"http": newHTTP,
 		"tcp":  newTCP,
 		"udp":  newUDP,
 		"grpc": newGRPC,
 		"dns":  newDNS,
-	}[d.Kind()](d)
+	}[d.Kind()](d, dialer)
 }
 
 // maxOutput is how much of an answer is kept, octets.

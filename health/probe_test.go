@@ -24,7 +24,7 @@ func probed(t *testing.T, d registry.Definition) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	return newProber(d)(ctx)
+	return newProber(d, new(net.Dialer))(ctx)
 }
 
 func wants(t *testing.T, got result, status registry.Status, output string) {

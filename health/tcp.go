@@ -8,9 +8,9 @@ import (
 )
 
 // newTCP returns a prober that opens a connection, and passes when it could.
-func newTCP(d registry.Definition) prober {
+func newTCP(d registry.Definition, dialer *net.Dialer) prober {
 	return func(ctx context.Context) result {
-		c, err := new(net.Dialer).DialContext(ctx, "tcp", d.TCP)
+		c, err := dialer.DialContext(ctx, "tcp", d.TCP)
 		if err != nil {
 			return critical("%v", err)
 		}

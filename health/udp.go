@@ -16,9 +16,9 @@ const silence = time.Second
 
 // newUDP returns a prober that sends a datagram: a refusal is critical, and a
 // reply passes as silence does.
-func newUDP(d registry.Definition) prober {
+func newUDP(d registry.Definition, dialer *net.Dialer) prober {
 	return func(ctx context.Context) result {
-		c, err := new(net.Dialer).DialContext(ctx, "udp", d.UDP)
+		c, err := dialer.DialContext(ctx, "udp", d.UDP)
 		if err != nil {
 			return critical("%v", err)
 		}

@@ -61,7 +61,7 @@ func newServer(ctx context.Context, settings *settings) (_ *server, err error) {
 	}
 	s.health = health.New(health.Config{
 		Registry: s.registry, Logger: settings.logger, Metrics: metrics, Concurrency: settings.checkConcurrency,
-		Repeat: settings.consul != nil,
+		Repeat: settings.consul != nil, Allow: settings.checkAllow, Forbidden: s.adminAddr(),
 	})
 	if settings.consul != nil {
 		return s, nil // what is in somebody else's catalog is for them to say

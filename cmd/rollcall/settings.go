@@ -16,6 +16,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/urfave/cli/v2"
 
+	"github.com/rollcall-dns/rollcall/health"
 	"github.com/rollcall-dns/rollcall/registry/admin"
 )
 
@@ -36,6 +37,7 @@ type settings struct {
 	onlyPassing      bool
 	maxAnswers       int
 	checkConcurrency int
+	checkAllow       []netip.Prefix // where checks may go, beside their instance's own address
 	drain            time.Duration
 	logger           *slog.Logger
 }
@@ -72,6 +74,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "node", Value: defaultNode(), DefaultText: "the host's name", EnvVars: serveEnv("NODE"), Category: "Registry", Usage: "`NAME` of this machine, which instances run on unless they say otherwise"},
 		&cli.StringFlag{Name: "node-address", DefaultText: "the first --dns-addr, or the machine's private address where that is a wildcard", EnvVars: serveEnv("NODE_ADDRESS"), Category: "Registry", Usage: "`ADDRESS` of this machine, for instances without one"},
 		&cli.IntFlag{Name: "check-concurrency", DefaultText: "256", EnvVars: serveEnv("CHECK_CONCURRENCY"), Category: "Registry", Usage: "most probes that run at the same time"},
+		&cli.StringSliceFlag{Name: "check-allow", DefaultText: "loopback and the private networks while HTTP is on loopback, else none", EnvVars: serveEnv("CHECK_ALLOW"), Category: "Registry", Usage: "`NETWORK` that checks may go to, beside their instance's own address (repeatable)"},
 
 		&cli.StringFlag{Name: "consul-addr", DefaultText: "$CONSUL_HTTP_ADDR, or 127.0.0.1:8500", EnvVars: serveEnv("CONSUL_ADDR"), Category: "Consul", Usage: "`ADDRESS` of Consul's agent: host:port, https://host:port or unix:///path"},
 		&cli.StringFlag{Name: "consul-token-file", DefaultText: "$CONSUL_HTTP_TOKEN or $CONSUL_HTTP_TOKEN_FILE", EnvVars: serveEnv("CONSUL_TOKEN_FILE"), TakesFile: true, Category: "Consul", Usage: "`FILE` with the token that may read Consul's catalog"},
@@ -155,6 +158,12 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 	check("negative-ttl", checkTTL(s.negativeTTL))
 	check("max-answers", atLeast(1, s.maxAnswers))
 	check("check-concurrency", atLeast(0, s.checkConcurrency))
+	s.checkAllow = defaultCheckAllow(s.adminAddr)
+	if ctx.IsSet("check-allow") {
+		var err error
+		s.checkAllow, err = parseNetworks(separate(ctx.StringSlice("check-allow")))
+		check("check-allow", err)
+	}
 	check("drain", atLeast(0, s.drain))
 	check("max-stale", atLeast(0, s.maxStale))
 	if ctx.Bool("memory") {
@@ -235,6 +244,32 @@ func canonicalZones(zones []string) error {
 		}
 	}
 	return nil
+}
+
+// parseNetworks reads networks; an address is one of its own.
+func parseNetworks(texts []string) ([]netip.Prefix, error) {
+	networks := make([]netip.Prefix, 0, len(texts))
+	for _, text := range texts {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			a, err := netip.ParseAddr(text)
+			if err != nil {
+				return nil, fmt.Errorf("%q is no network, as 10.0.0.0/8 is", text)
+			}
+			network = netip.PrefixFrom(a, a.BitLen())
+		}
+		networks = append(networks, network.Masked())
+	}
+	return networks, nil
+}
+
+// defaultCheckAllow lets checks go as far as those are away that may register
+// them: where that is this machine alone, it is known who they are.
+func defaultCheckAllow(adminAddr string) []netip.Prefix {
+	if admin.CheckExposure(adminAddr, false, false, false) != nil {
+		return nil
+	}
+	return health.Private()
 }
 
 func checkTTL(ttl time.Duration) error {
