@@ -89,6 +89,11 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("ROLLCALL_SERVER", dnsAddr)
 	env.Setenv("TARGET", target.URL)
 	env.Setenv("HOME", env.WorkDir)
+	deploy, err := filepath.Abs("../../deploy")
+	if err != nil {
+		return err
+	}
+	env.Setenv("DEPLOY", deploy)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/urfave/cli/v2"
 )
 
@@ -38,6 +39,9 @@ func serve(ctx context.Context, settings *settings, out io.Writer) (err error) {
 	defer stop()
 	context.AfterFunc(ctx, stop) // the next signal ends the program
 
+	if _, err := memlimit.Set(memlimit.WithLogger(settings.logger)); err != nil {
+		settings.logger.Debug("memory is not limited", "err", err)
+	}
 	s, err := newServer(ctx, settings)
 	if err != nil {
 		return err

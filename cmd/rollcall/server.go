@@ -169,12 +169,17 @@ func (s *server) ready() error {
 // run serves until ctx ends. Then it says that it is not ready, waits for the
 // drain time, and answers what is at hand before it returns.
 func (s *server) run(ctx context.Context) error {
+	supervisor, err := newSupervisor()
+	if err != nil {
+		return err
+	}
 	group, serving := errgroup.WithContext(context.WithoutCancel(ctx))
 	serving, stop := context.WithCancel(serving)
 	defer stop()
 	group.Go(func() error { return s.dns.Run(serving) })
 	group.Go(func() error { return s.admin.Serve(serving, s.listener) })
 	group.Go(func() error { return s.health.Run(serving) })
+	group.Go(func() error { return s.supervise(ctx, supervisor) })
 	if s.registry.run != nil {
 		group.Go(func() error { return s.registry.run(serving) })
 	}
