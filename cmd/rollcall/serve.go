@@ -57,8 +57,8 @@ func (s *server) greet(out io.Writer) {
 	dnsAddr := reachable(s.dns.Addrs()[0])
 	api := "http://" + reachable(s.adminAddr()).String()
 	token := ""
-	if s.settings.adminTokenFile != "" {
-		token = fmt.Sprintf(` -H "X-Consul-Token: $(cat %s)"`, s.settings.adminTokenFile)
+	if s.settings.adminTokens != nil {
+		token = ` -H "X-Consul-Token: $TOKEN"`
 	}
 	data := s.settings.dataDir
 	if s.settings.consul != nil {

@@ -103,7 +103,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	s.admin, err = admin.New(admin.Config{
 		Registry: s.registry, Node: s.registry.node, Datacenter: s.registry.datacenter, Zone: s.registry.zones[0], Version: buildVersion().Version,
 		Logger: s.settings.logger, Metrics: metrics, Gatherer: metrics,
-		Token: s.settings.adminToken, OnBehalf: s.registry.onBehalf, Freshness: s.registry.freshness,
+		Tokens: s.settings.adminTokens, OnBehalf: s.registry.onBehalf, Freshness: s.registry.freshness,
 		Ready: s.ready, Explain: s.explainer(z),
 	})
 	return err

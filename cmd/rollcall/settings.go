@@ -24,7 +24,7 @@ import (
 type settings struct {
 	dnsAddrs         []string
 	adminAddr        string
-	adminToken       string // empty: whoever can connect may do anything
+	adminTokens      func() []admin.Token // nil: whoever can connect may do anything
 	adminTokenFile   string
 	zones            []string        // with their final dot, the primary one first; nil: the registry says
 	consul           *consulSettings // nil: the registry is embedded
@@ -64,7 +64,7 @@ func serveFlags() []cli.Flag {
 		&cli.IntFlag{Name: "max-answers", Value: 100, EnvVars: serveEnv("MAX_ANSWERS"), Category: "DNS", Usage: "most records of one type in an answer; BIND takes no more than 100"},
 
 		&cli.StringFlag{Name: "admin-addr", Value: "127.0.0.1:5380", EnvVars: serveEnv("ADMIN_ADDR"), Category: "HTTP", Usage: "`ADDRESS` to serve HTTP on"},
-		&cli.StringFlag{Name: "admin-token-file", EnvVars: serveEnv("ADMIN_TOKEN_FILE"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with the token that HTTP clients have to show"},
+		&cli.StringFlag{Name: "admin-token-file", EnvVars: serveEnv("ADMIN_TOKEN_FILE"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with the token that HTTP clients have to show, or a line NAME SECRET read|write [PREFIX…] for each of several"},
 		&cli.BoolFlag{Name: "admin-insecure", EnvVars: serveEnv("ADMIN_INSECURE"), Category: "HTTP", Usage: "serve HTTP beyond this machine without a token: everybody may register"},
 
 		&cli.StringFlag{Name: "registry", Value: "embedded", EnvVars: serveEnv("REGISTRY"), Category: "Registry", Usage: "`KIND` of registry: embedded, or consul to stand in front of one"},
@@ -130,6 +130,10 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 			mistakes = append(mistakes, &settingError{flag, err})
 		}
 	}
+	level, err := parseLevel(ctx.String("log-level"))
+	check("log-level", err)
+	s.logger, err = newLogger(ctx.App.ErrWriter, ctx.String("log-format"), level)
+	check("log-format", err)
 	switch kind := ctx.String("registry"); kind {
 	case "embedded":
 		for _, f := range serveFlags() {
@@ -172,16 +176,12 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 		check("data-dir", errors.New("neither $STATE_DIRECTORY nor $HOME says where to keep data: name a directory, or set memory"))
 	}
 	if s.adminTokenFile != "" {
-		token, err := readToken(s.adminTokenFile)
-		s.adminToken = token
+		file, err := openTokenFile(s.adminTokenFile, s.logger)
+		s.adminTokens = file.tokens
 		check("admin-token-file", err)
 	} else if !ctx.Bool("admin-insecure") {
 		check("admin-addr", admin.CheckExposure(s.adminAddr, false, false, false))
 	}
-	level, err := parseLevel(ctx.String("log-level"))
-	check("log-level", err)
-	s.logger, err = newLogger(ctx.App.ErrWriter, ctx.String("log-format"), level)
-	check("log-format", err)
 	if s.nodeAddress == "" && mistakes == nil {
 		s.nodeAddress = defaultNodeAddress(s.dnsAddrs[0])
 	}

@@ -31,7 +31,7 @@ type Config struct {
 	Node       string // the own node, to which what is registered with the agent belongs
 	Datacenter string
 	Version    string
-	Token      string                // asked of every request but those for health; empty: none
+	Tokens     func() []Token        // one of them is asked of every request but those for health; nil: none is
 	Hosts      []string              // names that it may be reached by, beside addresses, localhost and Node
 	Zone       string                // the DNS zone that the page for people shows names in; empty: none
 	Logger     *slog.Logger          // nil: silent
@@ -39,8 +39,8 @@ type Config struct {
 	Gatherer   prometheus.Gatherer   // what /metrics shows; nil: nothing
 	// OnBehalf returns the context of a request for the registry to know whose it
 	// is: the one who shows the token, which is empty for nobody in particular. A
-	// request with Token is the endpoint's own, and OnBehalf is not asked. nil: the
-	// registry does not care.
+	// request with one of Tokens is the endpoint's own, and OnBehalf is not asked.
+	// nil: the registry does not care.
 	OnBehalf func(ctx context.Context, token string) context.Context
 	// Freshness tells how far the registry's View can be trusted; nil: it is the truth.
 	Freshness func() *registry.Freshness
@@ -71,6 +71,7 @@ type Server struct {
 	mux     *http.ServeMux
 	handler http.Handler
 	page    *homePage
+	guesses guesses
 	closing chan struct{} // closed when waiting requests must end
 }
 
@@ -82,6 +83,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	cfg.Registry = governed{cfg.Registry, cfg.Node}
 	page, err := newHomePage()
 	if err != nil {
 		return nil, err
@@ -94,7 +96,7 @@ func New(cfg Config) (*Server, error) {
 		s.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Gatherer, promhttp.HandlerOpts{}))
 	}
 	s.mux.Handle("/", s.metrics.measure("other", s.serve(s.unknownPath)))
-	s.handler = s.guard(s.mux)
+	s.handler = s.guard(s.audit(s.mux))
 	return s, nil
 }
 

@@ -68,7 +68,7 @@ func start(t testing.TB, edit func(*Config)) *endpoint {
 			t.Errorf("Serve ended with %v", err)
 		}
 	})
-	e.consul, err = api.NewClient(&api.Config{Address: listener.Addr().String(), HttpClient: e.http, Token: cfg.Token})
+	e.consul, err = api.NewClient(&api.Config{Address: listener.Addr().String(), HttpClient: e.http, Token: secretOf(cfg)})
 	if err != nil {
 		t.Fatal(err)
 	}

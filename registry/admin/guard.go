@@ -2,8 +2,7 @@ package admin
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"crypto/subtle"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -32,10 +31,10 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			http.Error(w, fmt.Sprintf("the host %.80q is none of this endpoint's names", r.Host), http.StatusMisdirectedRequest)
 		case cross.Check(r) != nil:
 			http.Error(w, "a page of another origin may not do this", http.StatusForbidden)
-		case !s.authorised(r):
-			http.Error(w, "a token is needed: X-Consul-Token, or Authorization: Bearer", http.StatusForbidden)
 		default:
-			next.ServeHTTP(w, s.onBehalf(r))
+			if r, ok := s.admit(w, r); ok {
+				next.ServeHTTP(w, r)
+			}
 		}
 	})
 }
@@ -68,41 +67,56 @@ func (s *Server) knownHost(host string) bool {
 	return is("localhost") || is(s.cfg.Node) || slices.ContainsFunc(s.cfg.Hosts, is)
 }
 
-func (s *Server) authorised(r *http.Request) bool {
-	if s.cfg.Token == "" || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
-		return true
+// admit lets a request in that shows what it has to, and notes in its context
+// whose it is. It answers others.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*http.Request, bool) {
+	header, bearer := shown(r)
+	if s.cfg.Tokens == nil || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
+		return s.onBehalf(r, cmp.Or(header, bearer)), true
 	}
-	header, bearer := tokens(r)
-	return s.ours(header) || s.ours(bearer)
+	from, now := remote(r), time.Now()
+	if s.guesses.tooMany(from, now) {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "too many wrong tokens: wait a second", http.StatusTooManyRequests)
+		return nil, false
+	}
+	tokens := s.cfg.Tokens()
+	ours, other := tokenOf(tokens, header), bearer
+	if ours == nil {
+		ours, other = tokenOf(tokens, bearer), header
+	}
+	if ours == nil {
+		if header != "" || bearer != "" {
+			s.guesses.wrong(from, now)
+			s.cfg.Logger.Warn("a wrong token was shown", "from", r.RemoteAddr, "path", r.URL.Path)
+		}
+		http.Error(w, "a token is needed: X-Consul-Token, or Authorization: Bearer", http.StatusForbidden)
+		return nil, false
+	}
+	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, ours))
+	if other == "" || tokenOf(tokens, other) != nil {
+		return r, true
+	}
+	return s.onBehalf(r, other), true // who shows ours in one place may show another's in the other
 }
 
-// tokens returns what a request shows in the two places for tokens.
-func tokens(r *http.Request) (header, bearer string) {
+// onBehalf tells the registry whose request it is.
+func (s *Server) onBehalf(r *http.Request, token string) *http.Request {
+	if s.cfg.OnBehalf == nil {
+		return r
+	}
+	return r.WithContext(s.cfg.OnBehalf(r.Context(), token))
+}
+
+// shown returns what a request shows in the two places for tokens.
+func shown(r *http.Request) (header, bearer string) {
 	bearer, _ = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	return r.Header.Get("X-Consul-Token"), bearer
 }
 
-// ours tells whether a token is the endpoint's own.
-func (s *Server) ours(token string) bool {
-	want, got := sha256.Sum256([]byte(s.cfg.Token)), sha256.Sum256([]byte(token))
-	return s.cfg.Token != "" && subtle.ConstantTimeCompare(want[:], got[:]) == 1
-}
-
-// onBehalf tells the registry whose request it is. Who shows the endpoint's own
-// token in one place may show another's in the other.
-func (s *Server) onBehalf(r *http.Request) *http.Request {
-	if s.cfg.OnBehalf == nil {
-		return r
-	}
-	header, bearer := tokens(r)
-	token := cmp.Or(header, bearer)
-	switch {
-	case s.ours(header) && (bearer == "" || s.ours(bearer)), s.ours(bearer) && header == "":
-		return r
-	case s.ours(header):
-		token = bearer
-	}
-	return r.WithContext(s.cfg.OnBehalf(r.Context(), token))
+func remote(r *http.Request) netip.Addr {
+	a, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return a.Addr().Unmap()
 }
 
 // CheckExposure tells whether the endpoint may listen on an address: on loopback

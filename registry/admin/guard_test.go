@@ -63,7 +63,7 @@ func TestAPageOfAnotherOriginMayNotWrite(t *testing.T) {
 
 func TestWithoutTheTokenOnlyHealthIsAnswered(t *testing.T) {
 	const token = "0123456789abcdef0123456789abcdef"
-	e := start(t, func(c *Config) { c.Token = token })
+	e := start(t, func(c *Config) { c.Tokens = oneToken(token) })
 	for _, row := range []struct {
 		path   string
 		header []string
@@ -276,7 +276,7 @@ func TestARequestIsMadeOnBehalfOfWhoShowsAToken(t *testing.T) {
 	} {
 		whose := own
 		e := start(t, func(c *Config) {
-			c.Token = row.token
+			c.Tokens = oneToken(row.token)
 			c.OnBehalf = func(ctx context.Context, token string) context.Context { whose = token; return ctx }
 		})
 		var header []string
@@ -293,4 +293,20 @@ func TestARequestIsMadeOnBehalfOfWhoShowsAToken(t *testing.T) {
 			t.Errorf("%+v: on behalf of %q", row, whose)
 		}
 	}
+}
+
+// oneToken is a Config's Tokens of which one may do everything; none, where its
+// secret is empty.
+func oneToken(secret string) func() []Token {
+	if secret == "" {
+		return nil
+	}
+	return func() []Token { return []Token{{Name: "admin", Secret: secret, Write: true}} }
+}
+
+func secretOf(c Config) string {
+	if c.Tokens == nil {
+		return ""
+	}
+	return c.Tokens()[0].Secret
 }

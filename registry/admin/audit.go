@@ -1,0 +1,77 @@
+package admin
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// audit writes a line for each request that could change something, with who
+// made it and what came of it, and for each that was not let in.
+func (s *Server) audit(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(seen, r)
+		who := ""
+		if t := callerOf(r.Context()); t != nil {
+			who = t.Name
+		}
+		s.cfg.Logger.LogAttrs(r.Context(), slog.LevelInfo, "audit",
+			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", seen.status),
+			slog.String("from", r.RemoteAddr), slog.String("token", who))
+	})
+}
+
+// statusWriter remembers the status of a reply.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the writer underneath.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Guesses of a secret that one address may make in a second; the next one waits
+// for the rest of it. As many addresses are remembered.
+const (
+	guessesPerSecond = 10
+	guessersKnown    = 4096
+)
+
+// guesses counts wrong tokens by where they come from.
+type guesses struct {
+	mu     sync.Mutex
+	second int64
+	from   map[netip.Addr]int
+}
+
+// tooMany tells whether an address has made too many this second already.
+func (g *guesses) tooMany(from netip.Addr, now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return now.Unix() == g.second && g.from[from] >= guessesPerSecond
+}
+
+// wrong counts a guess.
+func (g *guesses) wrong(from netip.Addr, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now.Unix() != g.second || g.from == nil {
+		g.second, g.from = now.Unix(), make(map[netip.Addr]int)
+	}
+	if _, known := g.from[from]; known || len(g.from) < guessersKnown {
+		g.from[from]++
+	}
+}
