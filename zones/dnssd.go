@@ -35,7 +35,7 @@ func (r *resolution) browse(before []string) *Answer {
 // list answers for _SERVICE._tcp with the instances that may be used, each as
 // its ID, which is one label, dots and all.
 func (r *resolution) list(s *registry.Service) *Answer {
-	endpoints := r.endpoints(s, "", "")
+	endpoints := r.endpoints(s, nil, "")
 	if len(endpoints) == 0 {
 		return r.noData(s.Stamp, r.noInstance())
 	}
@@ -66,7 +66,7 @@ func (r *resolution) instance(id, service string) *Answer {
 	if s == nil {
 		return r.noName("no service " + show(service) + " is registered")
 	}
-	endpoints := r.endpoints(s, "", id)
+	endpoints := r.endpoints(s, nil, id)
 	if len(endpoints) == 0 {
 		for _, i := range s.Instances {
 			if same(i.ID, id) {

@@ -69,12 +69,12 @@ func (z *Zones) Explain(v *registry.View, name string, qtype uint16) Explanation
 // explainService says of each instance of the service that is not in the answer
 // why.
 func (r *resolution) explainService(e *Explanation) {
-	e.Service, e.Tag, e.Instances = r.about.service.Name, r.about.tag, len(r.about.service.Instances)
+	e.Service, e.Tag, e.Instances = r.about.service.Name, r.about.tags.String(), len(r.about.service.Instances)
 	for _, i := range r.about.service.Instances {
 		why := r.unfit(i)
 		switch {
-		case r.about.tag != "" && !bears(i, r.about.tag):
-			why = "it does not bear the tag " + r.about.tag
+		case !r.about.tags.covers(i):
+			why = r.about.tags.unmet(i)
 		case r.about.id != "" && !same(i.ID, r.about.id):
 			why = "it has another ID"
 		case why == "":

@@ -73,8 +73,8 @@ func (s *subject) count(n int) string {
 	if n == 1 {
 		text = strings.Replace(text, "instances", "instance", 1)
 	}
-	if s.tag != "" {
-		text += " with the tag " + show(strings.Split(s.tag, ".")...)
+	if len(s.tags) > 0 {
+		text += " with the tag " + s.tags.String()
 	}
 	if s.id != "" {
 		text += " with the ID " + show(s.id)
@@ -84,14 +84,5 @@ func (s *subject) count(n int) string {
 
 // covers tells whether an answer is about an instance.
 func (s *subject) covers(i *registry.Instance) bool {
-	return (s.tag == "" || bears(i, s.tag)) && (s.id == "" || same(i.ID, s.id))
-}
-
-func bears(i *registry.Instance, tag string) bool {
-	for _, t := range i.Tags {
-		if same(t, tag) {
-			return true
-		}
-	}
-	return false
+	return s.tags.covers(i) && (s.id == "" || same(i.ID, s.id))
 }

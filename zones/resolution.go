@@ -26,7 +26,8 @@ type resolution struct {
 // subject is what an answer is about, for Explain.
 type subject struct {
 	service *registry.Service
-	tag, id string
+	tags    selection
+	id      string
 	// left says of instances that may be used why they are not in the answer; nil
 	// where nobody wants to know.
 	left map[*registry.Instance]string

@@ -10,8 +10,8 @@ import (
 )
 
 // service answers for [TAG.]SERVICE.service. It is read as Consul reads it, the
-// last label as the service and those before it as one tag; a service whose own
-// name has dots is found where that finds none.
+// last label as the service and those before it as one tag, and then as several
+// tags; a service whose own name has dots is found where that finds none.
 func (r *resolution) service(labels []string) *Answer {
 	name, ok := join(labels)
 	if !ok {
@@ -32,11 +32,14 @@ func (r *resolution) service(labels []string) *Answer {
 			stamp = r.v.Stamp()
 		}
 		if at < 0 {
-			return r.instances(s, "", stamp)
+			return r.instances(s, nil, stamp)
 		}
 		tag := name[:at]
 		if r.v.HasTag(tag) && anyBears(s, tag) {
-			return r.instances(s, tag, stamp)
+			return r.instances(s, one(tag), stamp)
+		}
+		if a := r.selected(s, labels[:len(labels)-1-strings.Count(s.Name, ".")], stamp); a != nil {
+			return a
 		}
 		leads = leads || leadsToTag(s, tag)
 		if near == nil {
@@ -61,7 +64,7 @@ func (r *resolution) tagged(service, tag string) *Answer {
 	case strings.Contains(tag, ".") || !anyBears(s, tag):
 		return r.noTag(s, tag)
 	}
-	return r.instances(s, tag, s.Stamp)
+	return r.instances(s, one(tag), s.Stamp)
 }
 
 // protocol answers for _SERVICE._tcp and _udp, which mean no tag, and are where
@@ -74,15 +77,7 @@ func (r *resolution) protocol(service string) *Answer {
 	case r.qtype == dns.TypePTR:
 		return r.list(s)
 	}
-	return r.instances(s, "", s.Stamp)
-}
-
-// tag answers for _TAG, which the names _SERVICE._TAG end in.
-func (r *resolution) tag(tag string) *Answer {
-	if strings.Contains(tag, ".") || !r.v.HasTag(tag) {
-		return r.noName("no instance bears the tag " + show(tag))
-	}
-	return r.nonTerminal(r.v.ServicesStamp())
+	return r.instances(s, nil, s.Stamp)
 }
 
 // labelled returns the service whose name is one label.
@@ -93,41 +88,18 @@ func (r *resolution) labelled(service string) *registry.Service {
 	return r.v.Service(service)
 }
 
-func (r *resolution) noTag(s *registry.Service, tag ...string) *Answer {
-	return r.noName("no instance of " + lower(s.Name) + " bears the tag " + show(tag...))
-}
-
-func anyBears(s *registry.Service, tag string) bool {
-	for _, i := range s.Instances {
-		if bears(i, tag) {
-			return true
-		}
-	}
-	return false
-}
-
-// leadsToTag tells whether a service has a tag with dots that ends in suffix.
-func leadsToTag(s *registry.Service, suffix string) bool {
-	for _, i := range s.Instances {
-		for _, tag := range i.Tags {
-			if at := len(tag) - len(suffix); at > 0 && tag[at-1] == '.' && same(tag[at:], suffix) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// instances answers with the instances of a service that may be used and bear
-// the tag, if there is one.
-func (r *resolution) instances(s *registry.Service, tag string, stamp *registry.Stamp) *Answer {
-	endpoints := r.endpoints(s, tag, "")
+// instances answers with the instances of a service that may be used and are
+// selected.
+func (r *resolution) instances(s *registry.Service, tags selection, stamp *registry.Stamp) *Answer {
+	endpoints := r.endpoints(s, tags, "")
 	if len(endpoints) == 0 {
 		return r.noData(stamp, r.noInstance())
 	}
 	switch r.qtype {
 	case dns.TypeSRV:
 		return r.srv(endpoints, stamp)
+	case dns.TypeSVCB, dns.TypeHTTPS:
+		return r.svcb(endpoints, stamp)
 	case dns.TypeTXT:
 		return r.positive(r.texts(endpoints), stamp)
 	}
@@ -136,10 +108,10 @@ func (r *resolution) instances(s *registry.Service, tag string, stamp *registry.
 
 // endpoints returns the instances that may be used, and makes them the subject
 // of the answer.
-func (r *resolution) endpoints(s *registry.Service, tag, id string) []registry.Endpoint {
-	r.about.service, r.about.tag, r.about.id = s, tag, id
+func (r *resolution) endpoints(s *registry.Service, tags selection, id string) []registry.Endpoint {
+	r.about.service, r.about.tags, r.about.id = s, tags, id
 	endpoints := r.v.Endpoints(s, r.z.config.OnlyPassing)
-	if tag == "" && id == "" {
+	if len(tags) == 0 && id == "" {
 		return endpoints
 	}
 	chosen := endpoints[:0]
