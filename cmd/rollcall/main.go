@@ -45,7 +45,8 @@ func newApp() *cli.App {
 			serveCommand(), checkConfigCommand(),
 			registerCommand(), deregisterCommand(), maintenanceCommand(),
 			servicesCommand(), instancesCommand(), watchCommand(), queryCommand(),
-			exportCommand(), importCommand(), healthcheckCommand(), versionCommand(),
+			exportCommand(), importCommand(), healthcheckCommand(),
+			completionCommand(), completeCommand(), versionCommand(),
 		},
 		Action:                    unknownCommand,
 		HideHelpCommand:           true, // reorder turns `help X` into `X --help`
