@@ -13,9 +13,9 @@ import (
 func exportCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "export",
-		Usage: "print all that is registered, a line of JSON for each instance",
+		Usage: "print all that is registered with rollcall or with Consul, a line of JSON for each instance",
 		Description: "The lines are what `rollcall import` takes, and what PUT /v1/catalog/register does.\n" +
-			"Rollcall itself is left out.",
+			"Rollcall and Consul themselves are left out.",
 		Flags: withAPI(),
 		Action: func(ctx *cli.Context) error {
 			if _, err := arguments(ctx); err != nil {
@@ -51,6 +51,7 @@ func export(ctx *cli.Context) error {
 		return err
 	}
 	delete(names, ownService)
+	delete(names, "consul") // its own, too
 	lines := json.NewEncoder(ctx.App.Writer)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		instances, err := c.instances(ctx.Context, name, nil)
