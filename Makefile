@@ -9,10 +9,10 @@ CGO     := $(shell go env CGO_ENABLED)
 RACE    := $(if $(filter 1,$(CGO)),-race)
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test lint consul bench cover vulncheck clean
+.PHONY: help build run test lint consul bench bench-scale cover vulncheck clean
 
 help: ## print this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  make %-10s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
 
 build: ## build bin/rollcall, one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/rollcall ./cmd/rollcall
@@ -34,6 +34,9 @@ consul: ## build the Consul that tests start, at bin/consul; the first time it t
 
 bench: ## run the Go benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+
+bench-scale: ## print what an instance costs, from 1,000 of them to 1,000,000
+	ROLLCALL_LONG=1 go test ./cmd/rollcall -run '^TestScale$$' -v -count 1 -timeout 1h
 
 cover: ## print each package's test coverage, and leave the profile in bin/cover.out
 	@mkdir -p bin

@@ -44,10 +44,11 @@ type Runner struct {
 	metrics *metrics
 	started time.Time
 
-	mu     sync.Mutex
-	tasks  map[*registry.Lease]*task
-	queue  queue         // of the tasks that wait, the next one first
-	sooner chan struct{} // told when a task comes first
+	mu      sync.Mutex
+	tasks   map[*registry.Lease]*task
+	ofNodes map[*registry.Lease]*task // those of tasks that are about a node: few
+	queue   queue                     // of the tasks that wait, the next one first
+	sooner  chan struct{}             // told when a task comes first
 
 	slots slots
 }
@@ -67,6 +68,7 @@ func New(config Config) *Runner {
 		config:  config,
 		metrics: newMetrics(config.Metrics),
 		tasks:   make(map[*registry.Lease]*task),
+		ofNodes: make(map[*registry.Lease]*task),
 		sooner:  make(chan struct{}, 1),
 		slots:   slots{all: config.Concurrency},
 	}
@@ -134,8 +136,8 @@ func (r *Runner) follow(e registry.Event, first bool) {
 		r.drop(e.Instance.Checks, nil)
 	case registry.NodePut:
 		r.keep(e.Node.Checks, make(map[*registry.Lease]bool), false)
-		for _, t := range r.tasks { // nodes with checks are few
-			if c := t.check; c.InstanceID == "" && c.Node == e.Node.Name {
+		for _, t := range r.ofNodes {
+			if c := t.check; c.Node == e.Node.Name {
 				if now := e.View.Check(c.Node, c.ID); now == nil || now.Lease != c.Lease {
 					r.remove(t)
 				}
@@ -170,6 +172,9 @@ func (r *Runner) keep(checks []*registry.Check, there map[*registry.Lease]bool, 
 			t.due = now.Add(firstDelay(c.Definition.Interval, first, rand.Float64()))
 		}
 		r.tasks[c.Lease] = t
+		if c.InstanceID == "" {
+			r.ofNodes[c.Lease] = t
+		}
 		r.wait(t)
 	}
 }
@@ -196,6 +201,7 @@ func (r *Runner) drop(checks []*registry.Check, except map[*registry.Lease]bool)
 
 func (r *Runner) remove(t *task) {
 	delete(r.tasks, t.check.Lease)
+	delete(r.ofNodes, t.check.Lease)
 	t.removed = true
 	if t.cancel != nil {
 		t.cancel()

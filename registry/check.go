@@ -1,7 +1,8 @@
 package registry
 
 import (
-	"reflect"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -41,10 +42,10 @@ type Definition struct {
 	TCP              string // host:port
 	UDP              string // host:port
 	GRPC             string // host:port, or host:port/service of the standard health service
-	GRPCUseTLS       bool
 	DNS              string // dns://host:port/name?type=A, after RFC 4501
 	TLSServerName    string
 	TLSSkipVerify    bool
+	GRPCUseTLS       bool
 	DisableRedirects bool
 
 	TTL      time.Duration // critical when no heartbeat came for so long
@@ -78,7 +79,15 @@ func (d *Definition) Kind() string {
 }
 
 // Equal tells whether two definitions are the same.
-func (d Definition) Equal(o Definition) bool { return reflect.DeepEqual(d, o) }
+func (d Definition) Equal(o Definition) bool {
+	return d.HTTP == o.HTTP && d.Method == o.Method && d.Body == o.Body && maps.EqualFunc(d.Header, o.Header, slices.Equal) &&
+		d.TCP == o.TCP && d.UDP == o.UDP && d.GRPC == o.GRPC && d.GRPCUseTLS == o.GRPCUseTLS && d.DNS == o.DNS &&
+		d.TLSServerName == o.TLSServerName && d.TLSSkipVerify == o.TLSSkipVerify && d.DisableRedirects == o.DisableRedirects &&
+		d.TTL == o.TTL && d.Interval == o.Interval && d.Timeout == o.Timeout &&
+		d.SuccessBeforePassing == o.SuccessBeforePassing && d.FailuresBeforeWarning == o.FailuresBeforeWarning &&
+		d.FailuresBeforeCritical == o.FailuresBeforeCritical &&
+		d.DeregisterCriticalServiceAfter == o.DeregisterCriticalServiceAfter
+}
 
 // Lease is the identity of one registration of a check: as long as a View shows
 // a check with the same Lease, it is the same check. It also keeps the time of

@@ -15,6 +15,7 @@ type Instance struct {
 	Meta              map[string]string
 	Weights           Weights
 	EnableTagOverride bool
+	status            Status   // in a View: the worst of Checks, so that nobody has to look at them
 	Checks            []*Check // its own checks, by ID
 	CreateIndex       uint64
 	ModifyIndex       uint64

@@ -89,7 +89,15 @@ func (t *Txn) DeleteNode(name string) bool {
 // PutInstance adds an instance, or replaces the one of its ID on its node. The
 // instance and its checks must not be modified afterwards.
 func (t *Txn) PutInstance(i *Instance) {
-	before, _ := t.view.instances.Set(instanceKey(i.Node, i.ID), i)
+	key := instanceKey(i.Node, i.ID)
+	s := t.touch(i.Service)
+	at, found := slices.BinarySearchFunc(s.Instances, i, compareInstances)
+	var neighbour *Instance
+	if len(s.Instances) > 0 {
+		neighbour = s.Instances[max(min(at, len(s.Instances))-1, 0)]
+	}
+	t.keep(i, key, neighbour)
+	before, _ := t.view.instances.Set(key, i)
 	t.view.words.addInstance(before, -1)
 	t.view.words.addInstance(i, 1)
 	if before != nil {
@@ -99,8 +107,6 @@ func (t *Txn) PutInstance(i *Instance) {
 		}
 	}
 	t.putChecks(i.Checks)
-	s := t.touch(i.Service)
-	at, found := slices.BinarySearchFunc(s.Instances, i, compareInstances)
 	if found {
 		s.Instances[at] = i
 	} else {
@@ -201,7 +207,7 @@ func compareInstances(a, b *Instance) int {
 // sameEndpoint tells whether discovery cannot tell two instances of one ID apart.
 func sameEndpoint(a, b *Instance) bool {
 	return a.Service == b.Service && a.Address == b.Address && a.Port == b.Port && a.Weights == b.Weights &&
-		worstOf(a.Checks) == worstOf(b.Checks) && slices.Equal(a.Tags, b.Tags) &&
+		a.status == b.status && slices.Equal(a.Tags, b.Tags) &&
 		maps.Equal(a.Meta, b.Meta) && maps.Equal(a.TaggedAddresses, b.TaggedAddresses)
 }
 

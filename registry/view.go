@@ -115,7 +115,7 @@ func (v *View) Check(node, id string) *Check {
 // StatusOf returns the worst of the instance's own checks and its node's, or
 // Passing without any.
 func (v *View) StatusOf(i *Instance) Status {
-	return Worst(worstOf(i.Checks), v.Node(i.Node).Status())
+	return Worst(i.status, v.Node(i.Node).Status())
 }
 
 // Endpoints returns the instances of a service that may be used, in its order:
@@ -127,7 +127,7 @@ func (v *View) Endpoints(s *Service, onlyPassing bool) []Endpoint {
 		if node == nil || node.Name != i.Node {
 			node = v.Node(i.Node)
 		}
-		status := Worst(worstOf(i.Checks), node.Status())
+		status := Worst(i.status, node.Status())
 		if status == Critical || onlyPassing && status != Passing {
 			continue
 		}

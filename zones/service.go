@@ -204,6 +204,9 @@ func (p place) absence(known bool) string {
 // isOwner tells whether an address is the very name that is being asked for. An
 // instance of which it is one is found at its node.
 func (r *resolution) isOwner(address string) bool {
+	if d := len(address) - len(r.owner); d < -1 || d > 1 {
+		return false // without a look at it
+	}
 	return same(strings.TrimSuffix(address, "."), strings.TrimSuffix(r.owner, "."))
 }
 

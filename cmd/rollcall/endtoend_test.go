@@ -156,7 +156,7 @@ func startProcess(t *testing.T, dir string) (child *exec.Cmd, api string) {
 	}
 	t.Cleanup(func() { _ = child.Process.Kill() })
 	api = "http://" + addr
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; { // it may have a million instances to read
 		response, err := http.Get(api + "/readyz")
 		if err == nil {
 			_ = response.Body.Close()

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -32,12 +34,21 @@ func serveCommand() *cli.Command {
 	}
 }
 
+// garbagePercent is how much garbage is let lie about, relative to what is in
+// use. Most of that is the registry, and stays; Go's own choice, as much garbage
+// again, is half of the memory of a large one. The environment variable GOGC
+// overrides it.
+const garbagePercent = 50
+
 // serve runs a server until a signal ends it. What to try is written to out
 // once it can be tried.
 func serve(ctx context.Context, settings *settings, out io.Writer) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the next signal ends the program
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbagePercent)
+	}
 
 	if _, err := memlimit.Set(memlimit.WithLogger(settings.logger)); err != nil {
 		settings.logger.Debug("memory is not limited", "err", err)
@@ -48,6 +59,7 @@ func serve(ctx context.Context, settings *settings, out io.Writer) (err error) {
 	}
 	defer closing(s, &err)
 	s.greet(out)
+	go debug.FreeOSMemory() // what reading the registry has left
 	return s.run(ctx)
 }
 

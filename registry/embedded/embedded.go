@@ -73,13 +73,15 @@ func Open(ctx context.Context, config Config) (*Registry, error) {
 	if config.Datacenter == "" {
 		config.Datacenter = "dc1"
 	}
-	view := registry.NewView(config.Datacenter).Txn(uint64(time.Now().Unix())).Commit().View
+	view := registry.NewView(config.Datacenter)
 	if config.Dir != "" {
 		var err error
-		if r.store, err = openStore(ctx, config.Dir, r.logger, r.metrics); err != nil {
+		if r.store, err = openStore(ctx, config.Dir, view, r.logger, r.metrics); err != nil {
 			return nil, fmt.Errorf("open registry %s: %w", config.Dir, err)
 		}
-		view = r.store.load(registry.NewView(config.Datacenter))
+		view = r.store.load()
+	} else {
+		view = view.Txn(uint64(time.Now().Unix())).Commit().View
 	}
 	r.Feed = registry.NewFeed(view)
 	go r.write()

@@ -445,3 +445,31 @@ func BenchmarkLoad(b *testing.B) {
 		closed(b, open(b, dir))
 	}
 }
+
+// Records are decoded in batches, side by side.
+func TestManyRecordsAreReadInTheirOrder(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	var clients sync.WaitGroup
+	for c := range 100 {
+		clients.Go(func() {
+			for n := c; n < 3*batchSize+1; n += 100 {
+				enrol(t, r, web(fmt.Sprintf("w%04d", n)))
+			}
+		})
+	}
+	clients.Wait()
+	index := r.View().Index()
+	closed(t, r)
+	v := open(t, dir).View()
+	n := 0
+	for i := range v.Instances() {
+		if want := fmt.Sprintf("w%04d", n); i.ID != want || v.Check("n1", "service:"+want) == nil {
+			t.Fatalf("instance %d is %+v", n, i)
+		}
+		n++
+	}
+	if n != 3*batchSize+1 || v.Index() != index || v.Service("web").Index != index {
+		t.Errorf("there are %d instances at index %d, and the service at %d; it was at %d", n, v.Index(), v.Service("web").Index, index)
+	}
+}

@@ -67,10 +67,10 @@ type definitionRecord struct {
 	TCP              string              `json:",omitzero"`
 	UDP              string              `json:",omitzero"`
 	GRPC             string              `json:",omitzero"`
-	GRPCUseTLS       bool                `json:",omitzero"`
 	DNS              string              `json:",omitzero"`
 	TLSServerName    string              `json:",omitzero"`
 	TLSSkipVerify    bool                `json:",omitzero"`
+	GRPCUseTLS       bool                `json:",omitzero"`
 	DisableRedirects bool                `json:",omitzero"`
 
 	TTL      time.Duration `json:",omitzero"`

@@ -39,11 +39,11 @@ var errDamaged = errors.New("damaged")
 
 // openStore opens the file in a directory. A damaged one is moved aside, and
 // the newest good backup takes its place.
-func openStore(ctx context.Context, dir string, logger *slog.Logger, m *metrics) (*store, error) {
+func openStore(ctx context.Context, dir string, empty *registry.View, logger *slog.Logger, m *metrics) (*store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &store{path: filepath.Join(dir, fileName), logger: logger, metrics: m, commit: (*bbolt.Tx).Commit}
+	s := &store{path: filepath.Join(dir, fileName), empty: empty, logger: logger, metrics: m, commit: (*bbolt.Tx).Commit}
 	err := s.openExisting()
 	switch {
 	case errors.Is(err, errPages):
@@ -79,7 +79,7 @@ func (s *store) rebuild(damage error) error {
 	if err != nil {
 		return fmt.Errorf("move the damaged file aside: %w", err)
 	}
-	whole, index, restored := s.records, s.summary.Index, s.path+restoredSuffix
+	whole, index, restored := s.view, s.summary.Index, s.path+restoredSuffix
 	if err := os.Remove(restored); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -89,12 +89,12 @@ func (s *store) rebuild(damage error) error {
 	s.summary.Index = index
 	err = s.db.Update(func(tx *bbolt.Tx) error {
 		w := newRecordWriter(tx, &s.summary)
-		for _, n := range whole.nodes {
+		for n := range whole.Nodes() {
 			if err := w.write(registry.Event{Kind: registry.NodePut, Node: n}); err != nil {
 				return err
 			}
 		}
-		for _, i := range whole.instances {
+		for i := range whole.Instances() {
 			if err := w.write(registry.Event{Kind: registry.InstancePut, Instance: i}); err != nil {
 				return err
 			}
@@ -244,8 +244,7 @@ func classify(path string, err error) error {
 
 // read reads every record, and makes the buckets of a new file.
 func (s *store) read() error {
-	s.records, s.summary, s.isNew = new(records), summary{Format: format}, false
-	now := time.Now()
+	s.view, s.summary, s.isNew = s.empty, summary{Format: format}, false
 	err := s.db.View(func(tx *bbolt.Tx) (err error) {
 		nodes, instances, own := tx.Bucket(bucketNodes), tx.Bucket(bucketInstances), tx.Bucket(bucketSummary)
 		if nodes == nil && instances == nil && own == nil {
@@ -259,10 +258,7 @@ func (s *store) read() error {
 			return err
 		}
 		var found summary
-		err = readAll(nodes, &found, func(r *nodeRecord) { s.records.nodes = append(s.records.nodes, r.node(now)) })
-		if err == nil {
-			err = readAll(instances, &found, func(r *instanceRecord) { s.records.instances = append(s.records.instances, r.instance(now)) })
-		}
+		s.view, err = readView(s.empty, nodes, instances, &found)
 		if err == nil && (found.Records != s.summary.Records || found.Digest != s.summary.Digest) {
 			err = fmt.Errorf("%w: its %d records are not the %d that were written", errDamaged, found.Records, s.summary.Records)
 		}
@@ -281,19 +277,5 @@ func (s *store) read() error {
 			}
 		}
 		return s.writeSummary(tx)
-	})
-}
-
-// readAll decodes the records of a bucket and counts them in found.
-func readAll[T any](b *bbolt.Bucket, found *summary, each func(*T)) error {
-	return b.ForEach(func(key, record []byte) error {
-		value := new(T)
-		if err := decode(key, record, value); err != nil {
-			return err
-		}
-		each(value)
-		found.Records++
-		found.Digest += uint64(digest(record))
-		return nil
 	})
 }

@@ -44,7 +44,8 @@ type store struct {
 	logger  *slog.Logger
 	metrics *metrics
 	summary summary                  // what the file says of itself
-	records *records                 // what was read at the start, until load
+	empty   *registry.View           // what a View begins with
+	view    *registry.View           // what was read at the start, until load
 	isNew   bool                     // nothing was ever written to the file before
 	lost    bool                     // changes that were answered may be missing from it
 	broken  atomic.Pointer[failure]  // why nothing can be written any more
@@ -56,23 +57,11 @@ type store struct {
 // failure is an error in an atomic pointer.
 type failure struct{ error }
 
-// records is what a file holds.
-type records struct {
-	nodes     []*registry.Node
-	instances []*registry.Instance
-}
-
-// load puts what the file holds into a View.
-func (s *store) load(v *registry.View) *registry.View {
-	t := v.Txn(s.summary.Index)
-	for _, n := range s.records.nodes {
-		t.PutNode(n)
-	}
-	for _, i := range s.records.instances {
-		t.PutInstance(i)
-	}
-	s.records = nil
-	return t.Commit().View
+// load returns what the file holds.
+func (s *store) load() *registry.View {
+	v := s.view.Settle(s.summary.Index)
+	s.view = nil
+	return v
 }
 
 // save writes an Update to disk, whole or not at all.
