@@ -406,25 +406,6 @@ func TestDirectoryThatCannotBeMade(t *testing.T) {
 	}
 }
 
-func BenchmarkRegister(b *testing.B) {
-	for _, clients := range []int{1, 64} {
-		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
-			r := open(b, b.TempDir())
-			var next sync.WaitGroup
-			b.ResetTimer()
-			for c := range clients {
-				next.Go(func() {
-					for n := c; n < b.N; n += clients {
-						enrol(b, r, web(fmt.Sprintf("w%d", n)))
-					}
-				})
-			}
-			next.Wait()
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "registrations/s")
-		})
-	}
-}
-
 func BenchmarkLoad(b *testing.B) {
 	const instances = 100_000
 	dir := b.TempDir()

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"runtime"
 	"time"
 
 	"github.com/rollcall-dns/rollcall/registry"
@@ -90,14 +91,21 @@ func (r *Registry) write() {
 	}
 }
 
-// gather adds the operations that wait to the group.
+// gather adds the operations that wait to the group. Clients that were answered
+// just now may be about to come again: the writer lets them go first, as a sync
+// for each costs all of them more.
 func (r *Registry) gather(group []*op) []*op {
-	for len(group) < maxGroup {
+	for patient := true; len(group) < maxGroup; {
 		select {
 		case o := <-r.ops:
 			group = append(group, o)
+			patient = true
 		default:
-			return group
+			if !patient {
+				return group
+			}
+			patient = false
+			runtime.Gosched()
 		}
 	}
 	return group
