@@ -9,7 +9,7 @@ CGO     := $(shell go env CGO_ENABLED)
 RACE    := $(if $(filter 1,$(CGO)),-race)
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test lint consul bench bench-scale cover vulncheck clean
+.PHONY: help build run test lint consul bench bench-scale bench-peers plots cover vulncheck clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
@@ -32,11 +32,17 @@ lint: ## gofmt, go vet and staticcheck
 consul: ## build the Consul that tests start, at bin/consul; the first time it takes minutes
 	testdata/consul/build
 
-bench: ## run the Go benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+COUNT ?= 6
 
-bench-scale: ## print what an instance costs, from 1,000 of them to 1,000,000
-	ROLLCALL_LONG=1 go test ./cmd/rollcall -run '^TestScale$$' -v -count 1 -timeout 1h
+bench: ## run the Go benchmarks of all packages, COUNT times each, as benchstat reads them
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./...
+
+bench-scale: ## print what an instance costs, from 1,000 of them to 1,000,000, and how fast changes are
+	ROLLCALL_LONG=1 go test ./cmd/rollcall -run '^Test(Scale|LatencyDuringRegistrations|RegistrationsOverHTTP|TheNextQueryShowsIt)$$' -v -count 1 -timeout 1h
+	go test ./registry/embedded -run '^$$' -bench '^BenchmarkRegister$$' -benchtime 3s
+
+bench-peers: build ## measure rollcall and other DNS servers side by side, and leave the data in docs/performance.csv
+	testdata/bench/peers --csv docs/performance.csv
 
 cover: ## print each package's test coverage, and leave the profile in bin/cover.out
 	@mkdir -p bin

@@ -62,9 +62,13 @@ func tryPut(url string, body any) error {
 
 type object map[string]any
 
-// TestTheNextQueryShowsIt changes what is registered 10,000 times in a row, and
-// looks each time with the very next query.
+// TestTheNextQueryShowsIt changes what is registered 10,000 times in a row, with
+// ROLLCALL_LONG 100,000 times, and looks each time with the very next query.
 func TestTheNextQueryShowsIt(t *testing.T) {
+	changes := 10_000
+	if os.Getenv("ROLLCALL_LONG") != "" {
+		changes = 100_000
+	}
 	s := running(t)
 	api := "http://" + s.adminAddr().String() + "/v1/agent/"
 	c, err := dns.Dial("udp", s.dns.Addrs()[0].String())
@@ -88,7 +92,7 @@ func TestTheNextQueryShowsIt(t *testing.T) {
 			t.Fatalf("change %d: after %s, the next query shows it: %v", n, after, !want)
 		}
 	}
-	for n := 0; n < 10_000; n += 4 {
+	for n := 0; n < changes; n += 4 {
 		put(t, api+"service/register", object{"Name": "web", "Port": 80, "Check": object{"TTL": "1h", "Status": "passing"}})
 		there(n, "a registration", true)
 		put(t, api+"check/fail/service:web", nil)
@@ -98,6 +102,7 @@ func TestTheNextQueryShowsIt(t *testing.T) {
 		put(t, api+"service/deregister/web", nil)
 		there(n+3, "a deregistration", false)
 	}
+	t.Logf("%d changes, and none that the next query did not show", changes)
 }
 
 // TestGoResolver finds a service as a Go program does.
@@ -127,28 +132,28 @@ func TestKilledServerLosesNothing(t *testing.T) {
 	}
 	dir, answered := t.TempDir(), make(map[string]bool)
 	for round := range rounds {
-		child, api := startProcess(t, dir)
+		child, api, _ := startProcess(t, dir)
 		verify(t, api, answered)
 		for id := range registerUntilKilled(child, api) {
 			answered[id] = true
 		}
 		t.Logf("round %d: %d registrations answered", round, len(answered))
 	}
-	child, api := startProcess(t, dir)
+	child, api, _ := startProcess(t, dir)
 	verify(t, api, answered)
 	_ = child.Process.Kill()
 	_ = child.Wait()
 }
 
 // startProcess starts rollcall as a process and waits until it is ready.
-func startProcess(t *testing.T, dir string) (child *exec.Cmd, api string) {
+func startProcess(t *testing.T, dir string) (child *exec.Cmd, api, dnsAddr string) {
 	t.Helper()
 	path, err := exec.LookPath("rollcall")
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := freePort()
-	child = exec.Command(path, "serve", "--dns-addr", "127.0.0.1:0", "--admin-addr", addr, "--data-dir", filepath.Join(dir, "state"), "--node", "host-1")
+	addr, dnsAddr := freePort(), freePort()
+	child = exec.Command(path, "serve", "--dns-addr", dnsAddr, "--admin-addr", addr, "--data-dir", filepath.Join(dir, "state"), "--node", "host-1")
 	var out bytes.Buffer
 	child.Stdout, child.Stderr = &out, &out
 	if err := child.Start(); err != nil {
@@ -160,7 +165,7 @@ func startProcess(t *testing.T, dir string) (child *exec.Cmd, api string) {
 		response, err := http.Get(api + "/readyz")
 		if err == nil {
 			_ = response.Body.Close()
-			return child, api
+			return child, api, dnsAddr
 		}
 		if time.Now().After(deadline) {
 			_ = child.Process.Kill()

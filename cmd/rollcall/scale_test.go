@@ -192,7 +192,7 @@ func heap() float64 {
 func measureProcess(t *testing.T, dir string, m *measurements) {
 	t.Helper()
 	start := time.Now()
-	child, _ := startProcess(t, filepath.Dir(dir))
+	child, _, _ := startProcess(t, filepath.Dir(dir))
 	m.figures[startSeconds] = time.Since(start).Seconds()
 	if m.instances > 1_000 {
 		time.Sleep(5 * time.Second) // another process makes a backup and tidies up

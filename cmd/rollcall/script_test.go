@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"rollcall": main})
+	testscript.Main(m, map[string]func(){"rollcall": main, "register-for-ever": registerForEver})
 }
 
 // TestScripts plays the stories in testdata/script. Beside testscript's own

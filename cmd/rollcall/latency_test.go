@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// What is asked for while registrations go on.
+const (
+	askedServices    = 1_000
+	askedInstances   = 3_000
+	queriesPerSecond = 2_000
+	changesPerSecond = 1_000
+)
+
+// TestLatencyDuringRegistrations prints how long a query waits for its answer
+// while 1,000 registrations a second change what is asked for, beside how long
+// it waits on a quiet machine, and on one where as many registrations keep
+// another rollcall busy: that part is the processor's and not the server's. The
+// three take turns. It fails on nothing that is slow, and without ROLLCALL_LONG
+// only shows that it works.
+func TestLatencyDuringRegistrations(t *testing.T) {
+	rounds, length := 1, 300*time.Millisecond
+	if os.Getenv("ROLLCALL_LONG") != "" {
+		rounds, length = 7, 3*time.Second
+	}
+	asked, api, dnsAddr := startProcess(t, t.TempDir())
+	defer killed(asked)
+	other, elsewhere, _ := startProcess(t, t.TempDir())
+	defer killed(other)
+	registerAll(t, api, askedInstances)
+	registerAll(t, elsewhere, askedInstances)
+	askFor(t, dnsAddr, length)
+	var quiet, aside, busy []time.Duration
+	for range rounds {
+		quiet = append(quiet, askFor(t, dnsAddr, length)...)
+		during(t, elsewhere, func() { aside = append(aside, askFor(t, dnsAddr, length)...) })
+		during(t, api, func() { busy = append(busy, askFor(t, dnsAddr, length)...) })
+	}
+	fmt.Printf("%-36s %8s %8s %8s %8s\n", "a query's latency, us", "p50", "p90", "p99", "p99.9")
+	for _, row := range []struct {
+		name  string
+		times []time.Duration
+	}{{"quiet", quiet}, {"1,000 changes/s to another rollcall", aside}, {"1,000 changes/s", busy}} {
+		slices.Sort(row.times)
+		fmt.Printf("%-36s", row.name)
+		for _, permille := range []int{500, 900, 990, 999} {
+			fmt.Printf(" %8.0f", float64(row.times[len(row.times)*permille/1000].Nanoseconds())/1000)
+		}
+		fmt.Println()
+	}
+}
+
+// during does something while a process changes instances.
+func during(t *testing.T, api string, do func()) {
+	t.Helper()
+	path, err := exec.LookPath("register-for-ever")
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients := exec.Command(path, api)
+	if err := clients.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer killed(clients)
+	time.Sleep(100 * time.Millisecond) // another process starts
+	do()
+}
+
+// TestRegistrationsOverHTTP prints how many registrations a second 64 clients
+// on this machine have answered over HTTP, each on disk by then.
+func TestRegistrationsOverHTTP(t *testing.T) {
+	count := 1_000
+	if os.Getenv("ROLLCALL_LONG") != "" {
+		count = 100_000
+	}
+	child, api, _ := startProcess(t, t.TempDir())
+	defer killed(child)
+	start := time.Now()
+	registerAll(t, api, count)
+	fmt.Printf("%.0f durable registrations a second over HTTP from 64 clients\n", float64(count)/time.Since(start).Seconds())
+}
+
+func killed(child *exec.Cmd) {
+	_ = child.Process.Kill()
+	_ = child.Wait()
+}
+
+// registerAll registers so many instances from 64 clients.
+func registerAll(t *testing.T, api string, count int) {
+	t.Helper()
+	const clients = 64
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
+	defer client.CloseIdleConnections()
+	var group sync.WaitGroup
+	for c := range clients {
+		group.Go(func() {
+			for n := c; n < count; n += clients {
+				if err := registerOne(client, api, n, 8000); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+// registerOne registers instance n, over HTTP.
+func registerOne(client *http.Client, api string, n, port int) error {
+	body := fmt.Sprintf(`{"Name":"svc%d","ID":"svc-%d","Address":"10.%d.%d.%d","Port":%d}`, n%askedServices, n, n>>16&255, n>>8&255, n&255, port)
+	request, err := http.NewRequest(http.MethodPut, api+"/v1/agent/service/register", bytes.NewReader([]byte(body)))
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if text, err := io.ReadAll(response.Body); err != nil || response.StatusCode != http.StatusOK {
+		return fmt.Errorf("registering: %d %s %w", response.StatusCode, text, err)
+	}
+	return nil
+}
+
+// registerForEver is a process of its own, which changes the port of an instance
+// 1,000 times a second until it is killed.
+func registerForEver() {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	for n := range 8 {
+		go func() {
+			for tick := range time.Tick(time.Second / (changesPerSecond / 8)) {
+				if err := registerOne(client, os.Args[1], rand.IntN(askedInstances), 8000+tick.Nanosecond()%1000); err != nil {
+					fmt.Fprintln(os.Stderr, err)
+					os.Exit(1)
+				}
+			}
+		}()
+		time.Sleep(time.Second / changesPerSecond * time.Duration(n%2+1))
+	}
+	select {}
+}
+
+// askFor asks for one service after the other at a steady rate, and returns how
+// long each answer took.
+func askFor(t *testing.T, dnsAddr string, length time.Duration) []time.Duration {
+	t.Helper()
+	c, err := net.Dial("udp", dnsAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	reply := make([]byte, 1232)
+	var times []time.Duration
+	for start, due := time.Now(), time.Now(); time.Since(start) < length; {
+		due = due.Add(time.Second / queriesPerSecond)
+		time.Sleep(time.Until(due))
+		question, err := new(dns.Msg).SetQuestion(fmt.Sprintf("svc%d.service.rollcall.internal.", rand.IntN(askedServices)), dns.TypeA).Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := time.Now()
+		if _, err := c.Write(question); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetReadDeadline(asked.Add(5 * time.Second))
+		n, err := c.Read(reply)
+		if err != nil {
+			t.Fatal(err)
+		}
+		times = append(times, time.Since(asked))
+		if n < 12 || reply[7] != askedInstances/askedServices {
+			t.Fatalf("the answer has %d octets: %x", n, reply[:n])
+		}
+	}
+	return times
+}
