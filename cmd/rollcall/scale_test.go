@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/csv"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -43,6 +45,11 @@ func TestScale(t *testing.T) {
 		table = append(table, measureScale(t, size))
 	}
 	printScale(table)
+	if path := os.Getenv("ROLLCALL_SCALE_CSV"); path != "" {
+		if err := os.WriteFile(path, scaleCSV(table), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // measurements are what one size was measured to take.
@@ -98,6 +105,26 @@ func printScale(table []measurements) {
 		}
 		fmt.Fprintf(w, "%.2f\t\n", table[len(table)-1].figures[row]/table[0].figures[row])
 	}
+}
+
+// scaleCSV has a row for each figure and a column for each size.
+func scaleCSV(table []measurements) []byte {
+	var text bytes.Buffer
+	w := csv.NewWriter(&text)
+	header := []string{"figure"}
+	for _, m := range table {
+		header = append(header, strconv.Itoa(m.instances))
+	}
+	_ = w.Write(header)
+	for n, name := range scaleRows {
+		row := []string{name}
+		for _, m := range table {
+			row = append(row, fmt.Sprintf("%.4g", m.figures[n]))
+		}
+		_ = w.Write(row)
+	}
+	w.Flush()
+	return text.Bytes()
 }
 
 func measureScale(t *testing.T, size int) (m measurements) {
