@@ -41,7 +41,7 @@ func (r *resolution) service(labels []string) *Answer {
 		if a := r.selected(s, labels[:len(labels)-1-strings.Count(s.Name, ".")], stamp); a != nil {
 			return a
 		}
-		leads = leads || leadsToTag(s, tag)
+		leads = leads || leadsToTag(s, tag, nil)
 		if near == nil {
 			near = s
 		}

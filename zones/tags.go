@@ -80,7 +80,8 @@ func (s selection) String() string {
 // readSelection reads labels as several tags of a service, the longest first
 // that any of its instances bears. A tag that is not to be borne may be one that
 // nobody bears: known is false then. ok is false where another tag is unknown;
-// ends is true where the labels end in the middle, with a negation of nothing.
+// ends is true where the labels end in the middle: with a negation of nothing,
+// or behind a dot of a tag that an instance with the others bears.
 func readSelection(s *registry.Service, labels []string) (sel selection, known, ends, ok bool) {
 	known = true
 	for n := len(labels); n > 0; {
@@ -95,7 +96,8 @@ func readSelection(s *registry.Service, labels []string) (sel selection, known, 
 			}
 		}
 		if from < 0 {
-			return nil, false, false, false
+			ends = leadsToTag(s, strings.Join(labels[:n], "."), sel)
+			return nil, true, ends, ends
 		}
 		sel = append(sel, term{strings.Join(labels[from:n], "."), not})
 		n = from
@@ -131,15 +133,14 @@ func (r *resolution) selected(s *registry.Service, labels []string, stamp *regis
 	for _, t := range sel {
 		negated = negated || t.not
 	}
-	why := "no instance of " + lower(s.Name) + " has the tags " + sel.String()
 	var a *Answer
 	switch {
 	case any:
 		a = r.instances(s, sel, stamp)
 	case negated:
-		a = r.noData(stamp, why)
+		a = r.noData(stamp, "no instance of "+lower(s.Name)+" has the tags "+sel.String())
 	default:
-		return r.noName(why)
+		return nil
 	}
 	a.Cacheable = a.Cacheable && known // there is no end of names that say what nobody bears
 	return a
@@ -175,9 +176,13 @@ func bears(i *registry.Instance, tag string) bool {
 	return false
 }
 
-// leadsToTag tells whether a service has a tag with dots that ends in suffix.
-func leadsToTag(s *registry.Service, suffix string) bool {
+// leadsToTag tells whether a selected instance has a tag with dots that ends in
+// suffix.
+func leadsToTag(s *registry.Service, suffix string, sel selection) bool {
 	for _, i := range s.Instances {
+		if !sel.covers(i) {
+			continue
+		}
 		for _, tag := range i.Tags {
 			if at := len(tag) - len(suffix); at > 0 && tag[at-1] == '.' && same(tag[at:], suffix) {
 				return true

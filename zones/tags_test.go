@@ -30,10 +30,11 @@ func TestSeveralTags(t *testing.T) {
 		{"not what nobody bears", v, "old.not.web.service.consul. A", a("old.not.web", "10.0.0.1", "10.0.0.2", "10.0.0.3")},
 		{"a service that bears the tag not", v, "not.odd.service.consul. A", a("not.odd", "10.0.0.6")},
 		{"both of which nobody bears together", v, "green.canary.web.service.consul. A",
-			"; NXDOMAIN: no instance of web has the tags canary and green" + soa7},
+			"; NXDOMAIN: no instance of web bears the tag green.canary" + soa7},
 		{"one that nobody bears", v, "blue.nope.web.service.consul. A", "; NXDOMAIN: no instance of web bears the tag blue.nope" + soa7},
 		{"a negation of nothing leads on", v, "not.web.service.consul. A", "; NOERROR" + soa7},
 		{"nobody left", v, "blue.not.green.not.web.service.consul. A", "; NOERROR: no instance of web has the tags not green and not blue" + soa7},
+		{"a dot in a tag before another", v, "2.blue.web.service.consul. A", "; NOERROR" + soa7},
 		{"a service that is not there", v, "canary.not.wbe.service.consul. A", "; NXDOMAIN: no service wbe is registered" + soa7},
 	})
 }

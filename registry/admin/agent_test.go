@@ -67,7 +67,7 @@ func TestConsulsClientRegistersAService(t *testing.T) {
 		c.Node, c.InstanceID, c.Service = "n1", "web-1", "web"
 	}
 	d := cmp.Diff(want, e.instance("web-1"),
-		cmpopts.IgnoreFields(registry.Instance{}, "CreateIndex", "ModifyIndex"),
+		cmpopts.IgnoreFields(registry.Instance{}, "CreateIndex", "ModifyIndex"), cmpopts.IgnoreUnexported(registry.Instance{}),
 		cmpopts.IgnoreFields(registry.Check{}, "CreateIndex", "ModifyIndex", "Lease", "Since"))
 	if d != "" {
 		t.Errorf("instance (-want +got):\n%s", d)
