@@ -3,7 +3,6 @@ package cache
 import (
 	"fmt"
 	"math/rand/v2"
-	"unicode/utf8"
 
 	"github.com/miekg/dns"
 
@@ -90,18 +89,10 @@ func (p *Packed) makeSubsets(sets [][]pick, at map[int]int, shuffle bool) {
 
 // packExplanation returns the Extended DNS Error option (RFC 8914), or nothing.
 func packExplanation(e zones.EDE) []byte {
-	const most = 200 // of text, octets: it has to fit in beside a SOA in 512
 	if e.Code == 0 && e.Text == "" {
 		return nil
 	}
-	text := e.Text
-	for len(text) > most {
-		_, size := utf8.DecodeLastRuneInString(text)
-		text = text[:len(text)-size]
-	}
-	ede := make([]byte, 0, 6+len(text))
-	ede = append(ede, 0, dns.EDNS0EDE, byte((2+len(text))>>8), byte(2+len(text)), byte(e.Code>>8), byte(e.Code))
-	return append(ede, text...)
+	return appendError(nil, e.Code, cut([]byte(e.Text)))
 }
 
 // packer writes records behind each other.

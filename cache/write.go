@@ -57,15 +57,7 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 	start := len(dst)
 	dst = append(dst, q.Message[:q.End]...)
 	room := q.Limit - q.End
-	if q.EDNS {
-		room -= optSize
-		if q.Stale && len(staleEDE) <= room {
-			room -= len(staleEDE)
-		}
-		if len(p.ede) <= room {
-			room -= len(p.ede)
-		}
-	}
+	stale, explained := q.reserve(&room, len(p.ede))
 	w := writer{packed: p, dst: dst, room: room, serial: q.Serial}
 	s := p.subsetFor(q.Client)
 	head, wrapped, light := s.wheel.turned(p.turn.Add(1))
@@ -87,41 +79,55 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 		shortenTTLs(dst[start+q.End:], staleTTL)
 	}
 	if q.EDNS {
-		dst = p.appendOPT(dst, q, start)
-		additional++
+		ede := p.ede
+		if !explained {
+			ede = nil
+		}
+		dst = AppendOPT(dst, 0, q.DO, len(stale)+len(ede))
+		dst = append(append(dst, stale...), ede...)
 	}
-	p.header(dst[start:], q, truncated, answers, authority, additional)
-	return dst, truncated
-}
-
-// header fills in the header of a reply.
-func (p *Packed) header(reply []byte, q *Query, truncated bool, answers, authority, additional int) {
-	flags := bitQR | q.Message[2]&bitRD
+	flags := byte(0)
 	if p.authoritative {
 		flags |= bitAA
 	}
 	if truncated {
 		flags |= bitTC
 	}
-	reply[2], reply[3] = flags, p.rcode|q.Message[3]&bitCD
-	binary.BigEndian.PutUint16(reply[4:], 1)
-	binary.BigEndian.PutUint16(reply[6:], uint16(answers))
-	binary.BigEndian.PutUint16(reply[8:], uint16(authority))
-	binary.BigEndian.PutUint16(reply[10:], uint16(additional))
+	header(dst[start:], q, flags, p.rcode, counts{answers, authority, additional})
+	return dst, truncated
 }
 
-// appendOPT appends the reply's own OPT record, with nothing of the query's.
-func (p *Packed) appendOPT(dst []byte, q *Query, start int) []byte {
-	room := q.Limit - (len(dst) - start + optSize)
-	ede, stale := p.ede, staleEDE
-	if !q.Stale || len(stale) > room {
-		stale = nil
+// reserve takes from the room of a reply what its OPT record needs: with the
+// option that says that the answer is stale, if it is, and another of so many
+// octets, if they fit.
+func (q *Query) reserve(room *int, ede int) (stale []byte, explained bool) {
+	if !q.EDNS {
+		return nil, false
 	}
-	if len(ede) > room-len(stale) {
-		ede = nil
+	*room -= optSize
+	if q.Stale && len(staleEDE) <= *room {
+		stale = staleEDE
+		*room -= len(stale)
 	}
-	dst = AppendOPT(dst, 0, q.DO, len(stale)+len(ede))
-	return append(append(dst, stale...), ede...)
+	if explained = ede <= *room; explained {
+		*room -= ede
+	}
+	return stale, explained
+}
+
+// counts are how many records the sections of a reply have, without OPT.
+type counts struct{ answers, authority, additional int }
+
+// header fills in the header of a reply.
+func header(reply []byte, q *Query, flags, rcode byte, n counts) {
+	if q.EDNS {
+		n.additional++
+	}
+	reply[2], reply[3] = bitQR|flags|q.Message[2]&bitRD, rcode|q.Message[3]&bitCD
+	binary.BigEndian.PutUint16(reply[4:], 1)
+	binary.BigEndian.PutUint16(reply[6:], uint16(n.answers))
+	binary.BigEndian.PutUint16(reply[8:], uint16(n.authority))
+	binary.BigEndian.PutUint16(reply[10:], uint16(n.additional))
 }
 
 // shortenTTLs brings the TTLs of records, one behind the other, to at most so

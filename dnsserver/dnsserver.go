@@ -60,10 +60,17 @@ func New(config Config) (*Server, error) {
 	}
 	p := &pipeline{
 		registry: config.Registry, zones: config.Zones, cache: config.Cache, logger: config.Logger,
-		freshness: config.Freshness, maxStale: config.MaxStale, metrics: newMetrics(),
+		freshness: config.Freshness, maxStale: config.MaxStale, metrics: newMetrics(), denials: make(map[*zones.Zone]*cache.Denial),
 	}
 	if p.freshness == nil {
 		p.freshness = func() *registry.Freshness { return &always }
+	}
+	for zone := range config.Zones.All() {
+		denial, err := config.Cache.NewDenial(config.Zones.SOA(zone, config.Registry.View()))
+		if err != nil {
+			return nil, fmt.Errorf("prepare the answers for names that are not in %s: %w", zone.Name, err)
+		}
+		p.denials[zone] = denial
 	}
 	if config.Metrics != nil {
 		if err := config.Metrics.Register(p.metrics); err != nil {

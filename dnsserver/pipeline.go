@@ -29,6 +29,7 @@ type pipeline struct {
 	cache    *cache.Cache
 	logger   *slog.Logger
 	metrics  *metrics
+	denials  map[*zones.Zone]*cache.Denial
 
 	freshness func() *registry.Freshness
 	maxStale  time.Duration
@@ -42,12 +43,13 @@ var always = registry.Freshness{Synced: true}
 type worker struct {
 	*pipeline
 	*tally
-	stream bool // TCP: a reply may be as long as its framing allows
-	query  query
+	resolver *zones.Resolver
+	stream   bool // TCP: a reply may be as long as its framing allows
+	query    query
 }
 
 func (p *pipeline) newWorker(transport string) *worker {
-	return &worker{pipeline: p, tally: p.metrics.newTally(transport), stream: transport != "udp"}
+	return &worker{pipeline: p, tally: p.metrics.newTally(transport), resolver: p.zones.NewResolver(), stream: transport != "udp"}
 }
 
 // serve appends the reply to a message, or returns nil where there must be none.
@@ -91,14 +93,20 @@ func (w *worker) serve(dst, msg []byte, from netip.AddrPort) (reply []byte) {
 // which is read once.
 func (w *worker) answer(dst []byte, client netip.Addr) []byte {
 	q := &w.query
-	key := q.key[:q.size]
 	fresh := w.freshness() // before the View, which is then no older than that
 	view := w.registry.View()
-	packed := w.cache.Get(key)
+	ask := cache.Query{
+		Message: q.msg, End: q.end, EDNS: q.edns, DO: q.do,
+		Client: client, Limit: w.limit(), Serial: uint32(view.ContentIndex()), Stale: fresh.Stale,
+	}
+	packed := w.cache.Get(q.key[:q.size])
 	if packed == nil {
+		answer, absence := w.resolver.Resolve(view, q.name(), q.qtype)
+		if absence != nil {
+			return w.deny(dst, &ask, absence, fresh)
+		}
 		var err error
-		packed, err = w.cache.Pack(key, w.zones.Resolve(view, zones.Question{Name: q.name(), Type: q.qtype}))
-		if err != nil {
+		if packed, err = w.cache.Pack(q.key[:q.size], answer); err != nil {
 			w.errors[errorPack].Add(1)
 			w.logger.Debug("an answer could not be packed", "err", err)
 			return w.fail(dst, dns.RcodeServerFailure)
@@ -106,14 +114,12 @@ func (w *worker) answer(dst []byte, client netip.Addr) []byte {
 		w.cache.Put(packed)
 	}
 	packed.Use()
-	if packed.Zone() != nil && fresh.Stale && !w.trusts(fresh) {
+	if packed.Zone() == nil {
+		ask.Stale = false // it is somebody else's name, and does not depend on the registry
+	} else if fresh.Stale && !w.trusts(fresh) {
 		return w.notReady(dst)
 	}
-	reply, truncated := packed.Append(dst, &cache.Query{
-		Message: q.msg, End: q.end, EDNS: q.edns, DO: q.do,
-		Client: client, Limit: w.limit(), Serial: uint32(view.ContentIndex()),
-		Stale: fresh.Stale && packed.Zone() != nil,
-	})
+	reply, truncated := packed.Append(dst, &ask)
 	if truncated {
 		w.truncated.Add(1)
 	}
@@ -122,6 +128,16 @@ func (w *worker) answer(dst []byte, client netip.Addr) []byte {
 	}
 	w.responses[reply[len(dst)+3]&0xf].Add(1)
 	return reply
+}
+
+// deny answers that a name does not exist. That is made anew each time, and kept
+// nowhere: names that somebody makes up crowd out no other's answer.
+func (w *worker) deny(dst []byte, ask *cache.Query, absence *zones.Absence, fresh *registry.Freshness) []byte {
+	if fresh.Stale && !w.trusts(fresh) {
+		return w.notReady(dst)
+	}
+	w.responses[dns.RcodeNameError].Add(1)
+	return w.denials[absence.Zone].Append(dst, ask, absence.Why)
 }
 
 // trusts tells whether a View that is not kept fresh may be answered from. One

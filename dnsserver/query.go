@@ -33,7 +33,8 @@ type query struct {
 	udpSize int // as the OPT record says
 }
 
-func (q *query) name() string { return string(q.key[:q.size-2]) }
+// name returns the name on the wire in lower case, until the next query.
+func (q *query) name() []byte { return q.key[:q.size-2] }
 
 func (q *query) opcode() int { return int(q.msg[2] >> 3 & 0xf) }
 

@@ -84,7 +84,7 @@ func (v *View) Settle(index uint64) *View {
 	next.index, next.contentIndex, next.servicesIndex, next.nodesIndex = index, index, index, index
 	next.services, next.nodes = compact(v.services), compact(v.nodes)
 	next.instances, next.checks = compact(v.instances), compact(v.checks)
-	next.words.counts = compact(v.words.counts)
+	next.words = v.words.compact()
 	for s := range v.Services() {
 		settled := *s
 		settled.Index = index

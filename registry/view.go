@@ -21,7 +21,7 @@ type View struct {
 	nodes     *btree.Map[string, *Node]     // by lower-case name
 	instances *btree.Map[string, *Instance] // by instanceKey
 	checks    *btree.Map[string, *Check]    // by instanceKey of node and check ID
-	words     multiset                      // what can be found by something else than its name
+	words     words                         // what can be found by something else than its name
 
 	servicesIndex, nodesIndex        uint64
 	stamp, servicesStamp, nodesStamp *Stamp
@@ -44,7 +44,7 @@ func NewView(datacenter string) *View {
 		nodes:         new(btree.Map[string, *Node]),
 		instances:     new(btree.Map[string, *Instance]),
 		checks:        new(btree.Map[string, *Check]),
-		words:         newMultiset(),
+		words:         newWords(),
 		stamp:         new(Stamp),
 		servicesStamp: new(Stamp),
 		nodesStamp:    new(Stamp),
@@ -164,10 +164,10 @@ func (v *View) Discover(q Query) ([]Endpoint, error) {
 // services with an instance that was registered with it, in lower case.
 func (v *View) NamesAt(a netip.Addr) (nodes, services []string) {
 	key := addressWord(a)
-	for name := range v.words.below(nodeAt + key) {
+	for name := range v.words.nodesAt.below(key) {
 		nodes = append(nodes, name)
 	}
-	for name := range v.words.below(serviceAt + key) {
+	for name := range v.words.servicesAt.below(key) {
 		services = append(services, name)
 	}
 	return nodes, services
@@ -175,31 +175,18 @@ func (v *View) NamesAt(a netip.Addr) (nodes, services []string) {
 
 // HasAddressIn tells whether a node or an instance has an address in a network.
 func (v *View) HasAddressIn(network netip.Prefix) bool {
-	for _, kind := range []string{nodeAt, serviceAt} {
-		from := kind + addressWord(network.Masked().Addr())
-		found := false
-		v.words.counts.Ascend(from, func(word string, _ int32) bool {
-			if strings.HasPrefix(word, kind) && len(word) > len(from) {
-				a, _ := netip.AddrFromSlice([]byte(word[1:17]))
-				found = network.Contains(a.Unmap()) || network.Contains(a)
-			}
-			return false
-		})
-		if found {
-			return true
-		}
-	}
-	return false
+	first := addressWord(network.Masked().Addr())
+	return v.words.nodesAt.hasIn(network, first) || v.words.servicesAt.hasIn(network, first)
 }
 
 // HasTag tells whether any instance bears the tag.
-func (v *View) HasTag(tag string) bool { return v.words.has(tagWord + lower(tag)) }
+func (v *View) HasTag(tag string) bool { return v.words.tags.has(lower(tag)) }
 
 // HasServiceBelow tells whether some service's name ends in a dot and suffix.
-func (v *View) HasServiceBelow(suffix string) bool { return v.words.has(serviceSuffix + lower(suffix)) }
+func (v *View) HasServiceBelow(suffix string) bool { return v.words.serviceSuffixes.has(lower(suffix)) }
 
 // HasNodeBelow tells whether some node's name ends in a dot and suffix.
-func (v *View) HasNodeBelow(suffix string) bool { return v.words.has(nodeSuffix + lower(suffix)) }
+func (v *View) HasNodeBelow(suffix string) bool { return v.words.nodeSuffixes.has(lower(suffix)) }
 
 // Stamp is superseded by any change.
 func (v *View) Stamp() *Stamp { return v.stamp }

@@ -8,14 +8,55 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// The kinds of words in a View's multiset, each followed by what it is about.
-const (
-	tagWord       = "t" // a tag that an instance bears
-	serviceSuffix = "s" // what follows a dot in a service's name
-	nodeSuffix    = "n" // what follows a dot in a node's name
-	nodeAt        = "N" // an address, and the node that has it
-	serviceAt     = "S" // an address, and a service with an instance that has it
-)
+// words are what can be found by something else than its name. Each kind is a
+// tree of its own, so that to look for a word nothing has to be put before it.
+type words struct {
+	tags            multiset // that instances bear
+	serviceSuffixes multiset // what follows a dot in a service's name
+	nodeSuffixes    multiset // what follows a dot in a node's name
+	nodesAt         multiset // an address, and the node that has it
+	servicesAt      multiset // an address, and a service with an instance that has it
+}
+
+func newWords() words {
+	return words{newMultiset(), newMultiset(), newMultiset(), newMultiset(), newMultiset()}
+}
+
+func (w words) copy() words {
+	return words{w.tags.copy(), w.serviceSuffixes.copy(), w.nodeSuffixes.copy(), w.nodesAt.copy(), w.servicesAt.copy()}
+}
+
+// compact is copy, with no room to grow in the copy.
+func (w words) compact() words {
+	m := func(m multiset) multiset { return multiset{compact(m.counts)} }
+	return words{m(w.tags), m(w.serviceSuffixes), m(w.nodeSuffixes), m(w.nodesAt), m(w.servicesAt)}
+}
+
+// addInstance counts the words that an instance is found by n times more, or -n
+// times less.
+func (w words) addInstance(i *Instance, n int32) {
+	if i == nil {
+		return
+	}
+	for _, tag := range i.Tags {
+		w.tags.add(lower(tag), n)
+	}
+	w.serviceSuffixes.addSuffixes(lower(i.Service), n)
+	if a, err := netip.ParseAddr(i.Address); err == nil {
+		w.servicesAt.add(addressWord(a)+lower(i.Service), n)
+	}
+}
+
+// addNode counts the words that a node is found by.
+func (w words) addNode(node *Node, n int32) {
+	if node == nil {
+		return
+	}
+	w.nodeSuffixes.addSuffixes(lower(node.Name), n)
+	if a, err := netip.ParseAddr(node.Address); err == nil {
+		w.nodesAt.add(addressWord(a)+lower(node.Name), n)
+	}
+}
 
 // multiset counts how often a word is there. Like the other trees of a View it
 // is copied on write.
@@ -40,6 +81,17 @@ func (m multiset) below(prefix string) iter.Seq[string] {
 	}
 }
 
+// hasIn tells whether a word begins with an address in a network, first being the
+// network's own.
+func (m multiset) hasIn(network netip.Prefix, first string) (found bool) {
+	m.counts.Ascend(first, func(word string, _ int32) bool {
+		a, _ := netip.AddrFromSlice([]byte(word[:len(first)]))
+		found = network.Contains(a.Unmap()) || network.Contains(a)
+		return false
+	})
+	return found
+}
+
 // add counts a word n times more, or -n times less.
 func (m multiset) add(word string, n int32) {
 	count, _ := m.counts.Get(word)
@@ -50,38 +102,13 @@ func (m multiset) add(word string, n int32) {
 	}
 }
 
-// addInstance counts the words that an instance is found by.
-func (m multiset) addInstance(i *Instance, n int32) {
-	if i == nil {
-		return
-	}
-	for _, tag := range i.Tags {
-		m.add(tagWord+lower(tag), n)
-	}
-	m.addSuffixes(serviceSuffix, lower(i.Service), n)
-	if a, err := netip.ParseAddr(i.Address); err == nil {
-		m.add(serviceAt+addressWord(a)+lower(i.Service), n)
-	}
-}
-
-// addNode counts the words that a node is found by.
-func (m multiset) addNode(node *Node, n int32) {
-	if node == nil {
-		return
-	}
-	m.addSuffixes(nodeSuffix, lower(node.Name), n)
-	if a, err := netip.ParseAddr(node.Address); err == nil {
-		m.add(nodeAt+addressWord(a)+lower(node.Name), n)
-	}
-}
-
-func (m multiset) addSuffixes(kind, name string, n int32) {
+func (m multiset) addSuffixes(name string, n int32) {
 	for {
 		_, rest, dotted := strings.Cut(name, ".")
 		if !dotted {
 			return
 		}
-		m.add(kind+rest, n)
+		m.add(rest, n)
 		name = rest
 	}
 }

@@ -16,11 +16,11 @@ func (r *resolution) addr(labels []string) *Answer {
 	var octets [16]byte
 	text := labels[len(labels)-1]
 	if len(labels) > 1 || len(text) != 8 && len(text) != 32 {
-		return r.noName("no address is written in " + r.owner)
+		return r.noName(r.because("no address is written in ").text(r.owner))
 	}
 	n, err := hex.Decode(octets[:], []byte(text))
 	if err != nil {
-		return r.noName("no address is written in " + r.owner)
+		return r.noName(r.because("no address is written in ").text(r.owner))
 	}
 	a, _ := netip.AddrFromSlice(octets[:n])
 	return r.positive(r.ofType([]dns.RR{r.z.address(r.owner, a)}), nil)

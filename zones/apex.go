@@ -16,9 +16,9 @@ const (
 // maxServers is how many name servers the apex names.
 const maxServers = 3
 
-// soa returns the SOA of a zone. Its serial moves with what can be found, and
+// SOA returns the SOA of a zone. Its serial moves with what can be found, and
 // its own TTL is the minimum, for which negative answers are kept (RFC 2308).
-func (z *Zones) soa(zone *Zone, v *registry.View) dns.RR {
+func (z *Zones) SOA(zone *Zone, v *registry.View) *dns.SOA {
 	soa := &dns.SOA{
 		Hdr: z.header(zone.Name, dns.TypeSOA), Ns: zone.mname, Mbox: zone.rname,
 		Serial: uint32(v.ContentIndex()), Refresh: soaRefresh, Retry: soaRetry, Expire: soaExpire, Minttl: z.negativeTTL,
@@ -31,7 +31,7 @@ func (z *Zones) soa(zone *Zone, v *registry.View) dns.RR {
 func (r *resolution) apex() *Answer {
 	var records []Record
 	if r.wants(dns.TypeSOA) {
-		records = append(records, Record{RR: r.z.soa(r.zone, r.v), Weight: 1})
+		records = append(records, Record{RR: r.z.SOA(r.zone, r.v), Weight: 1})
 	}
 	if r.wants(dns.TypeNS) {
 		for _, server := range r.servers() {

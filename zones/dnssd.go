@@ -1,6 +1,7 @@
 package zones
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -15,7 +16,7 @@ func (r *resolution) browse(before []string) *Answer {
 	case len(before) == 0:
 		return r.nonTerminal(nil)
 	case len(before) > 1 || before[0] != "_services":
-		return r.noName("no name in " + r.zone.Name + " has the form of " + show(before...) + "._dns-sd._udp")
+		return r.noName(r.because("no name in ").text(r.zone.Name).text(" has the form of ").labels(before...).text("._dns-sd._udp"))
 	case !r.wants(dns.TypePTR):
 		return r.noData(nil, "")
 	}
@@ -64,16 +65,14 @@ func (r *resolution) list(s *registry.Service) *Answer {
 func (r *resolution) instance(id, service string) *Answer {
 	s := r.labelled(service)
 	if s == nil {
-		return r.noName("no service " + show(service) + " is registered")
+		return r.noName(r.because("no service ").labels(service).text(" is registered"))
+	}
+	if !slices.ContainsFunc(s.Instances, func(i *registry.Instance) bool { return same(i.ID, id) }) {
+		return r.noName(r.because("no instance of ").labels(service).text(" has the ID ").labels(id))
 	}
 	endpoints := r.endpoints(s, nil, id)
 	if len(endpoints) == 0 {
-		for _, i := range s.Instances {
-			if same(i.ID, id) {
-				return r.noData(s.Stamp, r.noInstance())
-			}
-		}
-		return r.noName("no instance of " + show(service) + " has the ID " + show(id))
+		return r.noData(s.Stamp, r.noInstance())
 	}
 	switch r.qtype {
 	case dns.TypeSRV:

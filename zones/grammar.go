@@ -35,7 +35,7 @@ func (r *resolution) answer(labels []string) *Answer {
 	case at < 0:
 		return r.formless(labels)
 	case !r.isLocal(labels[at+1:]):
-		return r.noName(show(labels[at+1:]...) + " is no datacenter that is known here")
+		return r.noName(r.because("").labels(labels[at+1:]...).text(" is no datacenter that is known here"))
 	case labels[at][0] == '_':
 		return r.underscored(labels[:at+1])
 	}
@@ -51,9 +51,9 @@ func (r *resolution) answer(labels []string) *Answer {
 		if len(before) == 0 {
 			return r.nonTerminal(nil)
 		}
-		return r.noName("no prepared query " + show(before...) + " is registered")
+		return r.noName(r.because("no prepared query ").labels(before...).text(" is registered"))
 	default:
-		return r.noName("there is nothing of the kind " + kind + " here")
+		return r.noName(r.because("there is nothing of the kind ").text(kind).text(" here"))
 	}
 }
 
@@ -117,8 +117,8 @@ func hasUnderscore(label string) bool { return len(label) > 1 && label[0] == '_'
 
 // formless answers for a name that is of no form above.
 func (r *resolution) formless(labels []string) *Answer {
-	if name, ok := join(labels); ok && r.v.Service(name) != nil {
-		return r.noName(name + " is a service: ask for " + name + ".service." + r.zone.Name)
+	if name, ok := r.join(labels); ok && r.v.Service(name) != nil {
+		return r.noName(r.because(name).text(" is a service: ask for ").text(name).text(".service.").text(r.zone.Name))
 	}
-	return r.noName("no name in " + r.zone.Name + " has the form of " + show(labels...))
+	return r.noName(r.because("no name in ").text(r.zone.Name).text(" has the form of ").labels(labels...))
 }

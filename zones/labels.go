@@ -38,14 +38,18 @@ func pack(name string) (wire string, ok bool) {
 
 // present returns a name as master files have it, with its final dot.
 func present(labels []string) string {
+	return string(appendName(make([]byte, 0, 255), labels))
+}
+
+// appendName writes a name as present does.
+func appendName(b []byte, labels []string) []byte {
 	if len(labels) == 0 {
-		return "."
+		return append(b, '.')
 	}
-	b := make([]byte, 0, 255)
 	for _, label := range labels {
 		b = append(appendLabel(b, label), '.')
 	}
-	return string(b)
+	return b
 }
 
 // show returns labels as master files have them, without a final dot.
@@ -54,31 +58,27 @@ func show(labels ...string) string { return strings.TrimSuffix(present(labels), 
 // appendLabel writes a label as master files have it, in the very form that
 // miekg/dns has.
 func appendLabel(b []byte, label string) []byte {
+	from := 0 // what was not written yet
 	for i := range len(label) {
-		switch c := label[i]; {
-		case c < ' ' || c > '~':
-			b = append(b, '\\', '0'+c/100, '0'+c/10%10, '0'+c%10)
-		case strings.IndexByte(`. '@;()"\`, c) >= 0:
-			b = append(b, '\\', c)
-		default:
-			b = append(b, c)
+		c := label[i]
+		if !isSpecial(c) {
+			continue
+		}
+		b = append(append(b, label[from:i]...), '\\')
+		if from = i; c < ' ' || c > '~' {
+			b, from = append(b, '0'+c/100, '0'+c/10%10, '0'+c%10), i+1
 		}
 	}
-	return b
+	return append(b, label[from:]...)
 }
 
-// join returns labels as one name of the registry's, which has dots between its
-// labels and none in them.
-func join(labels []string) (name string, ok bool) {
-	for _, label := range labels {
-		if strings.IndexByte(label, '.') >= 0 {
-			return "", false
-		}
+// isSpecial tells whether master files have an octet with a backslash.
+func isSpecial(c byte) bool {
+	switch c {
+	case '.', ' ', '\'', '@', ';', '(', ')', '"', '\\':
+		return true
 	}
-	if len(labels) == 1 {
-		return labels[0], true
-	}
-	return strings.Join(labels, "."), true
+	return c < ' ' || c > '~'
 }
 
 // fits tells whether a name, which has no escapes, is short enough for DNS.

@@ -10,22 +10,21 @@ import (
 )
 
 // noName answers that there is no such name, and nothing below it. Such answers
-// are made each time, so that names that nobody has registered fill no cache.
-func (r *resolution) noName(why string) *Answer {
+// are made each time, so that names that nobody has registered fill no cache, and
+// out of what is there already: all but the reason is the same for a whole zone.
+func (r *resolution) noName(why sentence) *Answer {
 	if r.z.above[r.wire] {
 		return r.nonTerminal(nil) // another of the zones is below
 	}
-	return &Answer{
-		Rcode: dns.RcodeNameError, Authoritative: true, Zone: r.zone,
-		Authority: []dns.RR{r.z.soa(r.zone, r.v)}, Explanation: EDE{Text: why},
-	}
+	r.absence = Absence{Zone: r.zone, Why: why}
+	return nil
 }
 
 // noData answers that the name is there, and has no record of the type.
 func (r *resolution) noData(stamp *registry.Stamp, why string) *Answer {
 	return &Answer{
 		Authoritative: true, Zone: r.zone, Stamp: stamp, Cacheable: true,
-		Authority: []dns.RR{r.z.soa(r.zone, r.v)}, Explanation: EDE{Text: why},
+		Authority: []dns.RR{r.z.SOA(r.zone, r.v)}, Explanation: EDE{Text: why},
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 // node answers for NODE.node: its addresses, and its metadata as TXT, a record
 // for each pair. Where the address is a name there is a CNAME and nothing else.
 func (r *resolution) node(labels []string) *Answer {
-	name, ok := join(labels)
+	name, ok := r.join(labels)
 	n := r.v.Node(name)
 	switch {
 	case len(labels) == 0:
@@ -17,7 +17,7 @@ func (r *resolution) node(labels []string) *Answer {
 	case ok && n == nil && r.v.HasNodeBelow(name):
 		return r.nonTerminal(r.v.NodesStamp())
 	case !ok || n == nil:
-		return r.noName("no node " + show(labels...) + " is registered")
+		return r.noName(r.because("no node ").labels(labels...).text(" is registered"))
 	}
 	addresses := r.nodeAddresses(r.owner, n)
 	if alias, ok := hostName(n.Address); ok && len(addresses) == 0 && alias != r.owner {

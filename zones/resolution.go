@@ -21,6 +21,9 @@ type resolution struct {
 	dc    string      // the label in targets that says which datacenter they are in; may be empty
 	from  *resolution // whose CNAME led here
 	about subject
+
+	text    []byte // what was written for this question: the owner, and names of the registry's
+	absence Absence
 }
 
 // subject is what an answer is about, for Explain.
@@ -33,13 +36,14 @@ type subject struct {
 	left map[*registry.Instance]string
 }
 
-func (r *resolution) resolve() *Answer {
+// find answers the question; nil: the name does not exist, and r.absence says why.
+func (r *resolution) find() *Answer {
 	var space [128]string // as many labels as a name can have
 	labels, ok := parse(space[:0], r.wire)
 	if !ok {
 		return &Answer{Rcode: dns.RcodeFormatError}
 	}
-	r.owner = present(labels)
+	r.owner = r.present(labels)
 	r.zone = r.z.match(r.wire)
 	switch {
 	case r.zone == nil && isReverse(labels):

@@ -68,13 +68,13 @@ func (r *resolution) privateAddress(labels []string) *Answer {
 	case len(labels) == r.zone.size:
 		a = r.reverseApex()
 	case !ok:
-		a = r.noName(r.owner + " is no name of an address")
+		return r.noName(r.because(r.owner).text(" is no name of an address"))
 	case r.v.HasAddressIn(network):
 		a = r.noData(nil, "")
 	case network.IsSingleIP():
-		a = r.noName("nothing is registered at " + network.Addr().String())
+		return r.noName(network.Addr().AppendTo(r.because("nothing is registered at ")))
 	default:
-		a = r.noName("nothing is registered in " + network.String())
+		return r.noName(network.AppendTo(r.because("nothing is registered in ")))
 	}
 	a.Cacheable = false
 	return a
@@ -84,7 +84,7 @@ func (r *resolution) privateAddress(labels []string) *Answer {
 func (r *resolution) reverseApex() *Answer {
 	switch r.qtype {
 	case dns.TypeSOA, dns.TypeANY:
-		return r.positive([]Record{{RR: r.z.soa(r.zone, r.v), Weight: 1}}, nil)
+		return r.positive([]Record{{RR: r.z.SOA(r.zone, r.v), Weight: 1}}, nil)
 	case dns.TypeNS:
 		ns := &dns.NS{Hdr: r.z.header(r.owner, dns.TypeNS), Ns: r.zone.mname}
 		return r.positive([]Record{{RR: ns, Weight: 1, Glue: r.primaryAddresses(r.zone.mname)}}, nil)

@@ -13,9 +13,9 @@ import (
 // last label as the service and those before it as one tag, and then as several
 // tags; a service whose own name has dots is found where that finds none.
 func (r *resolution) service(labels []string) *Answer {
-	name, ok := join(labels)
+	name, ok := r.join(labels)
 	if !ok {
-		return r.noName("no service " + show(labels...) + " is registered")
+		return r.noName(r.because("no service ").labels(labels...).text(" is registered"))
 	}
 	leads := r.v.HasServiceBelow(name)
 	var near *registry.Service // a service that nobody bears the tag of
@@ -38,7 +38,7 @@ func (r *resolution) service(labels []string) *Answer {
 		if r.v.HasTag(tag) && anyBears(s, tag) {
 			return r.instances(s, one(tag), stamp)
 		}
-		if a := r.selected(s, labels[:len(labels)-1-strings.Count(s.Name, ".")], stamp); a != nil {
+		if a := r.selected(s, tag, stamp); a != nil {
 			return a
 		}
 		leads = leads || leadsToTag(s, tag, nil)
@@ -52,7 +52,7 @@ func (r *resolution) service(labels []string) *Answer {
 	case near != nil:
 		return r.noTag(near, labels[:len(labels)-1-strings.Count(near.Name, ".")]...)
 	}
-	return r.noName("no service " + show(labels[len(labels)-1]) + " is registered")
+	return r.noName(r.because("no service ").labels(labels[len(labels)-1]).text(" is registered"))
 }
 
 // tagged answers for _SERVICE._TAG.
@@ -60,7 +60,7 @@ func (r *resolution) tagged(service, tag string) *Answer {
 	s := r.labelled(service)
 	switch {
 	case s == nil:
-		return r.noName("no service " + show(service) + " is registered")
+		return r.noName(r.because("no service ").labels(service).text(" is registered"))
 	case strings.Contains(tag, ".") || !anyBears(s, tag):
 		return r.noTag(s, tag)
 	}
@@ -73,7 +73,7 @@ func (r *resolution) protocol(service string) *Answer {
 	s := r.labelled(service)
 	switch {
 	case s == nil:
-		return r.noName("no service " + show(service) + " is registered")
+		return r.noName(r.because("no service ").labels(service).text(" is registered"))
 	case r.qtype == dns.TypePTR:
 		return r.list(s)
 	}

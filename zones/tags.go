@@ -77,48 +77,58 @@ func (s selection) String() string {
 	return text.String()
 }
 
-// readSelection reads labels as several tags of a service, the longest first
-// that any of its instances bears. A tag that is not to be borne may be one that
-// nobody bears: known is false then. ok is false where another tag is unknown;
-// ends is true where the labels end in the middle: with a negation of nothing,
-// or behind a dot of a tag that an instance with the others bears.
-func readSelection(s *registry.Service, labels []string) (sel selection, known, ends, ok bool) {
-	known = true
-	for n := len(labels); n > 0; {
-		not := false
-		from := longestTag(s, labels[:n])
-		if from < 0 && labels[n-1] == negation {
-			if n--; n == 0 {
+// readSelection reads labels, with dots between them, as several tags of a
+// service, the longest first that any of its instances bears. A tag that is not
+// to be borne may be one that nobody bears: known is false then. ok is false where
+// another tag is unknown; ends is true where the labels end in the middle: with a
+// negation of nothing, or behind a dot of a tag that an instance with the others
+// bears.
+func readSelection(s *registry.Service, labels string) (sel selection, known, ends, ok bool) {
+	for known = true; labels != ""; {
+		tag, not := longestTag(s, labels), false
+		if rest, last := cutLast(labels); tag == "" && last == negation {
+			if not, labels = true, rest; labels == "" {
 				return nil, true, true, true
 			}
-			if not, from = true, longestTag(s, labels[:n]); from < 0 {
-				known, from = false, n-1
+			if tag = longestTag(s, labels); tag == "" {
+				known = false
+				_, tag = cutLast(labels)
 			}
 		}
-		if from < 0 {
-			ends = leadsToTag(s, strings.Join(labels[:n], "."), sel)
+		if tag == "" {
+			ends = leadsToTag(s, labels, sel)
 			return nil, true, ends, ends
 		}
-		sel = append(sel, term{strings.Join(labels[from:n], "."), not})
-		n = from
+		sel = append(sel, term{tag, not})
+		labels = strings.TrimSuffix(labels[:len(labels)-len(tag)], ".")
 	}
 	return sel, known, false, true
 }
 
-// longestTag returns where the longest tag begins that labels end in and some
-// instance bears; -1: there is none.
-func longestTag(s *registry.Service, labels []string) int {
-	for from := range labels {
-		if anyBears(s, strings.Join(labels[from:], ".")) {
-			return from
+// longestTag returns the longest tag that labels end in and some instance bears;
+// empty: there is none.
+func longestTag(s *registry.Service, labels string) string {
+	for tag := labels; ; {
+		if anyBears(s, tag) {
+			return tag
 		}
+		_, rest, more := strings.Cut(tag, ".")
+		if !more {
+			return ""
+		}
+		tag = rest
 	}
-	return -1
+}
+
+// cutLast returns the last of labels, and those before it.
+func cutLast(labels string) (before, last string) {
+	at := strings.LastIndexByte(labels, '.')
+	return labels[:max(at, 0)], labels[at+1:]
 }
 
 // selected answers for a service and labels before it that are no tag of their
 // own; nil where they mean nothing.
-func (r *resolution) selected(s *registry.Service, labels []string, stamp *registry.Stamp) *Answer {
+func (r *resolution) selected(s *registry.Service, labels string, stamp *registry.Stamp) *Answer {
 	sel, known, ends, ok := readSelection(s, labels)
 	switch {
 	case !ok:
@@ -149,13 +159,13 @@ func (r *resolution) selected(s *registry.Service, labels []string, stamp *regis
 // tag answers for _TAG, which the names _SERVICE._TAG end in.
 func (r *resolution) tag(tag string) *Answer {
 	if strings.Contains(tag, ".") || !r.v.HasTag(tag) {
-		return r.noName("no instance bears the tag " + show(tag))
+		return r.noName(r.because("no instance bears the tag ").labels(tag))
 	}
 	return r.nonTerminal(r.v.ServicesStamp())
 }
 
 func (r *resolution) noTag(s *registry.Service, tag ...string) *Answer {
-	return r.noName("no instance of " + lower(s.Name) + " bears the tag " + show(tag...))
+	return r.noName(r.because("no instance of ").text(lower(s.Name)).text(" bears the tag ").labels(tag...))
 }
 
 func anyBears(s *registry.Service, tag string) bool {

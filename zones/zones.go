@@ -20,6 +20,8 @@ package zones
 import (
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"math"
 	"strings"
 	"time"
@@ -152,11 +154,8 @@ func (z *Zones) Primary() *Zone { return z.zones[0] }
 // Zones returns the zones, the primary one first.
 func (z *Zones) Zones() []*Zone { return z.zones }
 
-// Resolve answers a question from a View. It never returns nil, and may be
-// called from any goroutine.
-func (z *Zones) Resolve(v *registry.View, q Question) *Answer {
-	return (&resolution{z: z, v: v, wire: q.Name, qtype: q.Type}).resolve()
-}
+// All yields the zones and the reverse zones.
+func (z *Zones) All() iter.Seq[*Zone] { return maps.Values(z.byName) }
 
 // match returns the longest zone that a name in wire format is in, or nil.
 func (z *Zones) match(wire string) *Zone {

@@ -33,12 +33,14 @@ const soa7 = "\n ; authority\n consul. 5 IN SOA ns.consul. hostmaster.consul. 7 
 
 func check(t *testing.T, z *Zones, rows []row) {
 	t.Helper()
+	resolver := z.NewResolver()
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			t.Helper()
 			q := question(t, row.ask)
 			a := z.Resolve(row.view, q)
 			wellFormed(t, q, a)
+			resolvesAlike(t, resolver, row.view, q, a)
 			if diff := cmp.Diff(golden(row.want), render(a)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", row.ask, diff)
 			}

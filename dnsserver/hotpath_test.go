@@ -1,0 +1,91 @@
+package dnsserver
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/cache"
+)
+
+func TestAQueryAllocatesNothing(t *testing.T) {
+	l := newLab(t)
+	l.registerMany(t, "web", 3)
+	w := l.newWorker("udp")
+	reply := make([]byte, 0, cache.UDPSize)
+	for _, row := range []struct {
+		name  string
+		qtype uint16
+	}{
+		{"web.service.test.", dns.TypeA}, {"web.service.test.", dns.TypeSRV}, {"web.service.test.", dns.TypeAAAA},
+		{"wbe.service.test.", dns.TypeA}, {"v1.web.service.test.", dns.TypeA}, {"nil.test.", dns.TypeA}, {"9.9.9.10.in-addr.arpa.", dns.TypePTR},
+	} {
+		query, _ := question(row.name, row.qtype, 1232).Pack()
+		w.serve(reply, query, client)
+		time.Sleep(10 * time.Millisecond) // the cache takes it in meanwhile
+		if n := testing.AllocsPerRun(1000, func() { w.serve(reply, query, client) }); n > 0 {
+			t.Errorf("%s %s: %v allocations", row.name, dns.TypeToString[row.qtype], n)
+		}
+	}
+}
+
+// TestNamesThatDoNotExistFillNothing asks for names that are made up: they take
+// no memory, and no other answer's place.
+func TestNamesThatDoNotExistFillNothing(t *testing.T) {
+	l := newLab(t)
+	l.registerMany(t, "web", 3)
+	w := l.newWorker("udp")
+	reply := make([]byte, 0, cache.UDPSize)
+	query, _ := question("x000000000000.service.test.", dns.TypeA, 1232).Pack()
+	label := query[headerSize+2:][:12]
+	ask := func(times int) {
+		for range times {
+			for n, random := 0, rand.Uint64(); n < len(label); n++ {
+				label[n] = 'a' + byte(random>>(5*n))%26
+			}
+			if reply := w.serve(reply, query, client); reply[3]&0xf != dns.RcodeNameError {
+				t.Fatalf("got the reply %x", reply)
+			}
+		}
+	}
+	memory := func() uint64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	known, _ := question("web.service.test.", dns.TypeA, 1232).Pack()
+	w.serve(reply, known, client)
+	ask(10_000)
+	cached, used := l.gauge(t, "rollcall_cache_cost_bytes"), memory()
+	ask(200_000)
+	if now := l.gauge(t, "rollcall_cache_cost_bytes"); now != cached || cached == 0 {
+		t.Errorf("%v bytes were cached, and are %v", cached, now)
+	}
+	if now := memory(); now > used+64<<10 {
+		t.Errorf("%d bytes were used, and are %d", used, now)
+	}
+	misses := l.gauge(t, "rollcall_cache_misses_total")
+	if w.serve(reply, known, client); l.gauge(t, "rollcall_cache_misses_total") != misses {
+		t.Error("the answer for a name that is there was crowded out")
+	}
+}
+
+// gauge returns the value of one of the cache's metrics.
+func (l *lab) gauge(t testing.TB, name string) float64 {
+	t.Helper()
+	families, err := l.measured.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue() + f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("there is no metric %s", name)
+	return 0
+}
