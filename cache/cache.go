@@ -89,13 +89,27 @@ func New(config Config) (*Cache, error) {
 // two octets of its type. Nothing is allocated.
 func (c *Cache) Get(key []byte) *Packed {
 	hash := maphash.Bytes(c.seed, key)
-	p, ok := c.store.Get(hash)
-	// A hash is no identity: another question may share it.
-	if !ok || p.key != string(key) || !p.stamp.Current() {
+	p := c.get(hash, key)
+	if p == nil {
 		c.misses[hash%stripes].n.Add(1)
 		return nil
 	}
 	c.hits[hash%stripes].n.Add(1)
+	return p
+}
+
+// get is Get without counting. The policy of the store, which notes whatever it
+// is asked for, does not hear of questions whose answers are not there: most of
+// them, in a flood of made-up names, never will be.
+func (c *Cache) get(hash uint64, key []byte) *Packed {
+	if _, there := c.store.GetTTL(hash); !there {
+		return nil
+	}
+	p, ok := c.store.Get(hash)
+	// A hash is no identity: another question may share it.
+	if !ok || p.key != string(key) || !p.stamp.Current() {
+		return nil
+	}
 	return p
 }
 
@@ -105,7 +119,9 @@ func (c *Cache) Put(p *Packed) {
 	if !p.cacheable || !p.stamp.Current() {
 		return
 	}
-	if !c.store.Set(maphash.String(c.seed, p.key), p, p.cost()) {
+	hash := maphash.String(c.seed, p.key)
+	c.store.Get(hash) // so that the policy notes that it was asked for
+	if !c.store.Set(hash, p, p.cost()) {
 		c.denied.Add(1)
 	}
 }

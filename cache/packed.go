@@ -63,6 +63,9 @@ type subset struct {
 	wheel wheel // the orders it is given in
 }
 
+// Turn returns the next turn that a reply may take: see Query.
+func (p *Packed) Turn() uint32 { return p.turn.Add(1) }
+
 // Use notes that the answer was asked for, in its Stamp.
 func (p *Packed) Use() { p.stamp.Use() }
 
@@ -84,6 +87,32 @@ func (p *Packed) subsetFor(client netip.Addr) *subset {
 	}
 	octets := client.Unmap().As16()
 	return &p.subsets[hash64(octets[:])%uint64(len(p.subsets))]
+}
+
+// warmSelf reads from each line of memory that a Packed is in, and warmParts from
+// those that a reply is made of.
+func (p *Packed) warmSelf() uint64 {
+	return uint64(len(p.key)) + uint64(len(p.body)) + uint64(len(p.authority)) + uint64(len(p.subsets)) + uint64(p.turn.Load())
+}
+
+func (p *Packed) warmParts() (sum uint64) {
+	const line = 64
+	if p.stamp.Current() {
+		sum = uint64(p.key[0])
+	}
+	for at := 0; at < min(len(p.body), 8*line); at += line {
+		sum += uint64(p.body[at])
+	}
+	for at := 0; at < min(len(p.answers), 16); at += line / int(unsafe.Sizeof(record{})) {
+		sum += uint64(p.answers[at].at)
+	}
+	if len(p.glueOf) > 0 {
+		sum += uint64(p.glueOf[0]) + uint64(p.glue[0].at)
+	}
+	if w := &p.subsets[0].wheel; len(w.shares) > 0 {
+		sum += uint64(w.shares[0]) + uint64(w.heads[0]) + uint64(w.orders[0])
+	}
+	return sum
 }
 
 // cost returns the memory that a Packed takes, octets.

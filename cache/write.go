@@ -28,6 +28,7 @@ type Query struct {
 	Client   netip.Addr // who gets the reply
 	Limit    int        // octets that the reply may have
 	Serial   uint32     // of the zone, now
+	Turn     uint32     // which of the answer's orders this reply takes; the next one takes the next
 	Stale    bool       // nobody knows whether the answer is still true
 }
 
@@ -60,7 +61,7 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 	stale, explained := q.reserve(&room, len(p.ede))
 	w := writer{packed: p, dst: dst, room: room, serial: q.Serial}
 	s := p.subsetFor(q.Client)
-	head, wrapped, light := s.wheel.turned(p.turn.Add(1))
+	head, wrapped, light := s.wheel.turned(q.Turn)
 	answers := w.answers(head) + w.answers(wrapped) + w.answers(light)
 	truncated = answers < s.wheel.n
 	authority := 0
@@ -72,6 +73,9 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 	}
 	additional := 0
 	if !truncated && (len(p.glue) > 0 || len(p.extra) > 0) {
+		if p.shared > 0 {
+			w.seen = new(seen)
+		}
 		additional = w.additional(head) + w.additional(wrapped) + w.additional(light) + w.extra()
 	}
 	dst = w.dst
@@ -157,13 +161,16 @@ func AppendOPT(dst []byte, extended uint8, do bool, options int) []byte {
 	return append(dst, 0, 0, 41, UDPSize>>8, UDPSize&0xff, extended, 0, flags, 0, byte(options>>8), byte(options))
 }
 
+// seen is a set of shared addresses, by their groups.
+type seen [maxShared/64 + 1]uint64
+
 // writer appends records to a reply while there is room.
 type writer struct {
 	packed *Packed
 	dst    []byte
 	room   int
 	serial uint32
-	seen   [maxShared/64 + 1]uint64 // the shared addresses that are in the reply
+	seen   *seen // which of the shared addresses are in the reply
 }
 
 // answers appends records of the answer, whole ones, in order. It stops at the

@@ -1,7 +1,6 @@
 package dnsserver
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"syscall"
 	"unsafe"
@@ -71,17 +70,16 @@ func (b *batch) receive(fd uintptr) (int, syscall.Errno) {
 	return int(n), 0
 }
 
-// query returns datagram i and where it came from.
-func (b *batch) query(i int) ([]byte, netip.AddrPort) {
+// query returns datagram i.
+func (b *batch) query(i int) []byte { return b.queries[i][:b.in[i].len] }
+
+// from returns where datagram i came from.
+func (b *batch) from(i int) netip.Addr {
 	name := &b.names[i]
-	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&name.Port))[:])
-	var from netip.Addr
 	if name.Family == unix.AF_INET {
-		from = netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(name)).Addr)
-	} else {
-		from = netip.AddrFrom16(name.Addr).Unmap()
+		return netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(name)).Addr)
 	}
-	return b.queries[i][:b.in[i].len], netip.AddrPortFrom(from, port)
+	return netip.AddrFrom16(name.Addr).Unmap()
 }
 
 // reply queues the reply to datagram i as number k of those to send.

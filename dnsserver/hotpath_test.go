@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"runtime"
 	"testing"
@@ -88,4 +89,22 @@ func (l *lab) gauge(t testing.TB, name string) float64 {
 	}
 	t.Fatalf("there is no metric %s", name)
 	return 0
+}
+
+func TestLowerCaseIsThatOfASCII(t *testing.T) {
+	for size := range 40 {
+		name, got, want := make([]byte, size), make([]byte, size), make([]byte, size)
+		for c := range 256 {
+			for i := range name {
+				name[i] = byte(c + i*37)
+				want[i] = name[i]
+				if 'A' <= name[i] && name[i] <= 'Z' {
+					want[i] += 'a' - 'A'
+				}
+			}
+			if lower(got, name); !bytes.Equal(got, want) {
+				t.Fatalf("%q became %q", name, got)
+			}
+		}
+	}
 }

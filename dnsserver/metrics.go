@@ -43,17 +43,38 @@ const typeOther = len(typesNamed)
 // clock costs as much as a good part of an answer.
 const sampling = 64
 
+// counter is a number that one goroutine counts up and others read. They see it
+// as it was when it was published last: to count then takes no locked access to
+// memory, each of which costs as much as reading a question.
+type counter struct {
+	n         uint64
+	published atomic.Uint64
+}
+
+// Add counts. Only the counter's own goroutine may.
+func (c *counter) Add(n uint64) { c.n += n }
+
+// Load returns what was published.
+func (c *counter) Load() uint64 { return c.published.Load() }
+
+func (c *counter) publish() {
+	if c.n != c.published.Load() {
+		c.published.Store(c.n)
+	}
+}
+
 // tally is what one worker has counted. Only its worker writes to it, so no core
 // waits for another's.
 type tally struct {
 	transport string
-	requests  [2][typeOther + 1]atomic.Uint64
-	responses [17]atomic.Uint64 // by response code; BADVERS is the last
-	dropped   [dropReasons]atomic.Uint64
-	errors    [errorKinds]atomic.Uint64
-	truncated atomic.Uint64
-	capped    atomic.Uint64
-	panics    atomic.Uint64
+	requests  [2][typeOther + 1]counter
+	responses [17]counter // by response code; BADVERS is the last
+	dropped   [dropReasons]counter
+	errors    [errorKinds]counter
+	truncated counter
+	capped    counter
+	panics    counter
+	all       []*counter // that are above
 	duration  prometheus.Observer
 	untilTime int
 	typeOf    [256]uint8 // of the types below 256, to their place in typesNamed
@@ -121,6 +142,7 @@ func newMetrics() *metrics {
 
 func (m *metrics) newTally(transport string) *tally {
 	t := &tally{transport: transport, duration: m.duration.WithLabelValues(transport)}
+	t.all = t.counters()
 	for i := range t.typeOf {
 		t.typeOf[i] = uint8(typeOther)
 	}
@@ -137,6 +159,7 @@ func (m *metrics) newTally(transport string) *tally {
 
 // retire keeps the counts of a worker that has ended.
 func (m *metrics) retire(t *tally) {
+	t.publish()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.tallies, t)
@@ -147,13 +170,13 @@ func (m *metrics) retire(t *tally) {
 }
 
 // counters returns all counters of a tally, always in the same order.
-func (t *tally) counters() (all []*atomic.Uint64) {
+func (t *tally) counters() (all []*counter) {
 	for f := range t.requests {
 		for k := range t.requests[f] {
 			all = append(all, &t.requests[f][k])
 		}
 	}
-	for _, list := range [][]atomic.Uint64{t.responses[:], t.dropped[:], t.errors[:]} {
+	for _, list := range [][]counter{t.responses[:], t.dropped[:], t.errors[:]} {
 		for i := range list {
 			all = append(all, &list[i])
 		}
@@ -161,10 +184,19 @@ func (t *tally) counters() (all []*atomic.Uint64) {
 	return append(all, &t.truncated, &t.capped, &t.panics)
 }
 
+// publish lets others see what was counted.
+func (t *tally) publish() {
+	for _, c := range t.all {
+		c.publish()
+	}
+}
+
+// add counts what another tally has published.
 func (t *tally) add(o *tally) {
 	theirs := o.counters()
 	for i, c := range t.counters() {
 		c.Add(theirs[i].Load())
+		c.publish()
 	}
 }
 
@@ -200,7 +232,7 @@ func (m *metrics) total(transport string) *tally {
 }
 
 func (m *metrics) collect(found chan<- prometheus.Metric, transport string, t *tally) {
-	send := func(d *prometheus.Desc, c *atomic.Uint64, labels ...string) {
+	send := func(d *prometheus.Desc, c *counter, labels ...string) {
 		found <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(c.Load()), append([]string{transport}, labels...)...)
 	}
 	for f := range t.requests {

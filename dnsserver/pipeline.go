@@ -44,46 +44,81 @@ type worker struct {
 	*pipeline
 	*tally
 	resolver *zones.Resolver
-	stream   bool // TCP: a reply may be as long as its framing allows
-	query    query
+	front    *cache.Front // nil: none, as for a connection, of which there may be many
+	stream   bool         // TCP: a reply may be as long as its framing allows
+	queries  []query
 }
+
+// ahead is how many queries of a batch are read before the first is answered.
+const ahead = cache.WarmLen
 
 func (p *pipeline) newWorker(transport string) *worker {
-	return &worker{pipeline: p, tally: p.metrics.newTally(transport), resolver: p.zones.NewResolver(), stream: transport != "udp"}
+	w := &worker{pipeline: p, tally: p.metrics.newTally(transport), resolver: p.zones.NewResolver()}
+	if w.stream = transport != "udp"; w.stream {
+		w.queries = make([]query, 1)
+	} else {
+		w.queries, w.front = make([]query, ahead), p.cache.NewFront()
+	}
+	return w
 }
 
-// serve appends the reply to a message, or returns nil where there must be none.
+// serve appends the reply to a message, or returns nil where there must be none,
+// and publishes what it counted.
 func (w *worker) serve(dst, msg []byte, from netip.AddrPort) (reply []byte) {
+	if q := &w.queries[0]; w.read(q, msg) {
+		reply = w.reply(q, dst, from.Addr())
+	}
+	w.publish()
+	return reply
+}
+
+// publish lets others see what was counted. That is done once for a batch.
+func (w *worker) publish() {
+	w.tally.publish()
+	if w.front != nil {
+		w.front.Publish()
+	}
+}
+
+// read reads a message, and tells whether there may be a reply to it.
+func (w *worker) read(q *query, msg []byte) bool {
 	if len(msg) < headerSize {
 		w.dropped[dropShort].Add(1)
-		return nil
+		return false
 	}
 	if msg[2]&0x80 != 0 { // a reply: to answer it could begin an endless exchange
 		w.dropped[dropReply].Add(1)
-		return nil
+		return false
 	}
+	q.readable = q.read(msg)
+	if w.front != nil && q.size > 0 {
+		q.hash = w.front.Hash(q.key[:q.size])
+	}
+	return true
+}
+
+// reply appends the reply to a query.
+func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			w.panics.Add(1)
-			w.logger.Error("a query ended in a panic", "query", fmt.Sprintf("%x", msg[:min(len(msg), 512)]), "panic", fmt.Sprint(fault))
-			reply = w.fail(dst, dns.RcodeServerFailure)
+			w.logger.Error("a query ended in a panic", "query", fmt.Sprintf("%x", q.msg[:min(len(q.msg), 512)]), "panic", fmt.Sprint(fault))
+			reply = w.fail(q, dst, dns.RcodeServerFailure)
 		}
 	}()
 	start := w.begin()
-	q := &w.query
-	readable := q.read(msg)
-	w.request(q, from.Addr())
+	w.request(q, from)
 	switch {
 	case q.opcode() != dns.OpcodeQuery:
-		reply = w.fail(dst, dns.RcodeNotImplemented)
-	case !readable:
-		reply = w.fail(dst, dns.RcodeFormatError)
+		reply = w.fail(q, dst, dns.RcodeNotImplemented)
+	case !q.readable:
+		reply = w.fail(q, dst, dns.RcodeFormatError)
 	case q.version != 0:
-		reply = w.fail(dst, dns.RcodeBadVers)
+		reply = w.fail(q, dst, dns.RcodeBadVers)
 	case q.class != dns.ClassINET, q.qtype == dns.TypeAXFR, q.qtype == dns.TypeIXFR:
-		reply = w.fail(dst, dns.RcodeRefused)
+		reply = w.fail(q, dst, dns.RcodeRefused)
 	default:
-		reply = w.answer(dst, from.Addr())
+		reply = w.answer(q, dst, from)
 	}
 	w.end(start)
 	return reply
@@ -91,33 +126,34 @@ func (w *worker) serve(dst, msg []byte, from netip.AddrPort) (reply []byte) {
 
 // answer answers a question for records: from the cache, or else from the View,
 // which is read once.
-func (w *worker) answer(dst []byte, client netip.Addr) []byte {
-	q := &w.query
+func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 	fresh := w.freshness() // before the View, which is then no older than that
 	view := w.registry.View()
 	ask := cache.Query{
 		Message: q.msg, End: q.end, EDNS: q.edns, DO: q.do,
-		Client: client, Limit: w.limit(), Serial: uint32(view.ContentIndex()), Stale: fresh.Stale,
+		Client: client, Limit: w.limit(q), Serial: uint32(view.ContentIndex()), Stale: fresh.Stale,
 	}
-	packed := w.cache.Get(q.key[:q.size])
+	packed, turn := w.find(q)
 	if packed == nil {
 		answer, absence := w.resolver.Resolve(view, q.name(), q.qtype)
 		if absence != nil {
-			return w.deny(dst, &ask, absence, fresh)
+			return w.deny(q, dst, &ask, absence, fresh)
 		}
 		var err error
 		if packed, err = w.cache.Pack(q.key[:q.size], answer); err != nil {
 			w.errors[errorPack].Add(1)
 			w.logger.Debug("an answer could not be packed", "err", err)
-			return w.fail(dst, dns.RcodeServerFailure)
+			return w.fail(q, dst, dns.RcodeServerFailure)
 		}
 		w.cache.Put(packed)
+		turn = packed.Turn()
 	}
+	ask.Turn = turn
 	packed.Use()
 	if packed.Zone() == nil {
 		ask.Stale = false // it is somebody else's name, and does not depend on the registry
 	} else if fresh.Stale && !w.trusts(fresh) {
-		return w.notReady(dst)
+		return w.notReady(q, dst)
 	}
 	reply, truncated := packed.Append(dst, &ask)
 	if truncated {
@@ -130,11 +166,23 @@ func (w *worker) answer(dst []byte, client netip.Addr) []byte {
 	return reply
 }
 
+// find returns the cached answer to the question, if there is one, and its turn.
+func (w *worker) find(q *query) (*cache.Packed, uint32) {
+	key := q.key[:q.size]
+	if w.front != nil {
+		return w.front.Get(q.hash, key)
+	}
+	if p := w.cache.Get(key); p != nil {
+		return p, p.Turn()
+	}
+	return nil, 0
+}
+
 // deny answers that a name does not exist. That is made anew each time, and kept
 // nowhere: names that somebody makes up crowd out no other's answer.
-func (w *worker) deny(dst []byte, ask *cache.Query, absence *zones.Absence, fresh *registry.Freshness) []byte {
+func (w *worker) deny(q *query, dst []byte, ask *cache.Query, absence *zones.Absence, fresh *registry.Freshness) []byte {
 	if fresh.Stale && !w.trusts(fresh) {
-		return w.notReady(dst)
+		return w.notReady(q, dst)
 	}
 	w.responses[dns.RcodeNameError].Add(1)
 	return w.denials[absence.Zone].Append(dst, ask, absence.Why)
@@ -147,10 +195,10 @@ func (w *worker) trusts(f *registry.Freshness) bool {
 }
 
 // notReady answers that nothing is known at the moment (RFC 8914, error 14).
-func (w *worker) notReady(dst []byte) []byte {
+func (w *worker) notReady(q *query, dst []byte) []byte {
 	const text = "the registry has not told yet what there is, or too long ago"
-	reply := w.fail(dst, dns.RcodeServerFailure)
-	if w.query.edns {
+	reply := w.fail(q, dst, dns.RcodeServerFailure)
+	if q.edns {
 		reply = append(reply[:len(reply)-2], 0, byte(6+len(text)), 0, dns.EDNS0EDE, 0, byte(2+len(text)), 0, byte(dns.ExtendedErrorCodeNotReady))
 		reply = append(reply, text...)
 	}
@@ -158,8 +206,7 @@ func (w *worker) notReady(dst []byte) []byte {
 }
 
 // limit returns how many octets the reply may have.
-func (w *worker) limit() int {
-	q := &w.query
+func (w *worker) limit(q *query) int {
 	if w.stream {
 		return maxTCP
 	}
@@ -175,8 +222,7 @@ func (w *worker) limit() int {
 
 // fail appends a reply that has nothing but a response code, the question where
 // one was read, and OPT where the query has one.
-func (w *worker) fail(dst []byte, rcode int) []byte {
-	q := &w.query
+func (w *worker) fail(q *query, dst []byte, rcode int) []byte {
 	start := len(dst)
 	dst = append(dst, q.msg[:headerSize]...)
 	header := dst[start:]

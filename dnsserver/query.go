@@ -26,6 +26,9 @@ type query struct {
 	end   int               // where the question ends in msg
 	qtype uint16
 	class uint16
+	hash  uint64 // of key, for a worker with a Front
+
+	readable bool // to its end; else it is malformed
 
 	edns    bool // an OPT record was read
 	do      bool
@@ -64,23 +67,16 @@ func (q *query) read(msg []byte) bool {
 // readQuestion reads the name, the type and the class. A pointer has nothing to
 // point to yet, so it is malformed here.
 func (q *query) readQuestion() bool {
-	msg, at, size := q.msg, headerSize, 0
+	msg, at := q.msg, headerSize
 	for {
 		if at >= len(msg) {
 			return false
 		}
 		label := int(msg[at])
-		if label > maxLabel || size+1+label > maxName || at+1+label > len(msg) {
+		at += 1 + label
+		if label > maxLabel || at-headerSize > maxName {
 			return false
 		}
-		q.key[size] = byte(label)
-		for i, c := range msg[at+1 : at+1+label] {
-			if 'A' <= c && c <= 'Z' {
-				c += 'a' - 'A'
-			}
-			q.key[size+1+i] = c
-		}
-		size, at = size+1+label, at+1+label
 		if label == 0 {
 			break
 		}
@@ -89,9 +85,32 @@ func (q *query) readQuestion() bool {
 		return false
 	}
 	q.qtype, q.class = binary.BigEndian.Uint16(msg[at:]), binary.BigEndian.Uint16(msg[at+2:])
-	q.key[size], q.key[size+1] = msg[at], msg[at+1]
-	q.size, q.end = size+2, at+4
+	q.size, q.end = at-headerSize+2, at+4
+	lower(q.key[:], msg[headerSize:at])
+	q.key[q.size-2], q.key[q.size-1] = msg[at], msg[at+1]
 	return true
+}
+
+// lower copies a name on the wire in lower case, eight octets at a time. Lengths
+// are below all letters.
+func lower(to, name []byte) {
+	const each = 0x0101010101010101
+	at := 0
+	for ; at+8 <= len(name); at += 8 {
+		octets := binary.LittleEndian.Uint64(name[at:])
+		ascii := octets & (0x7f * each)   // their lower seven bits
+		aboveZ := ascii + (0x7f-'Z')*each // the upper bit: it is above Z
+		fromA := ascii + (0x80-'A')*each  // it is A or above
+		upper := (fromA ^ aboveZ) &^ octets & (0x80 * each)
+		binary.LittleEndian.PutUint64(to[at:], octets|upper>>2)
+	}
+	for ; at < len(name); at++ {
+		c := name[at]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		to[at] = c
+	}
 }
 
 // skipRecord returns where the record at an offset ends.

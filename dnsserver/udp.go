@@ -8,8 +8,10 @@ import (
 )
 
 // maxQuery is the largest datagram that is read whole, octets. A longer one is
-// cut, and malformed then.
-const maxQuery = 4096
+// cut, and malformed then; UDPSize is what the replies tell that there is room
+// for. It is an odd number of cache lines, so that buffers in a row do not all
+// fall on the same places in the processor's cache.
+const maxQuery = 21 * 64
 
 // servePortable answers what comes to a UDP socket, one datagram at a time, on
 // any system. It returns when the socket is told to stop reading.

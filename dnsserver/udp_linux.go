@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime"
 	"syscall"
 
@@ -13,15 +14,16 @@ import (
 // listenUDP returns a socket a core, all with the same address: the kernel deals
 // the datagrams out by their source.
 func listenUDP(addr string) (conns []*net.UDPConn, err error) {
-	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+	workers := runtime.GOMAXPROCS(0)
+	config := net.ListenConfig{Control: func(_, addr string, c syscall.RawConn) error {
 		var failed error
-		err := c.Control(func(fd uintptr) { failed = prepare(int(fd)) })
+		err := c.Control(func(fd uintptr) { failed = prepare(int(fd), workers > 1, isWildcard(addr)) })
 		if err != nil {
 			return err
 		}
 		return failed
 	}}
-	for range runtime.GOMAXPROCS(0) {
+	for range workers {
 		c, err := config.ListenPacket(context.Background(), "udp", addr)
 		if err != nil {
 			return conns, err
@@ -31,14 +33,30 @@ func listenUDP(addr string) (conns []*net.UDPConn, err error) {
 	return conns, nil
 }
 
-// prepare sets a socket's options before it is bound. The kernel tells the
-// address that a query came to, so that the reply leaves from there even on a
-// socket that has every address.
-func prepare(fd int) error {
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-		return fmt.Errorf("share the port: %w", err)
-	}
+// isWildcard tells whether a socket with this address has every address.
+func isWildcard(addr string) bool {
+	a, err := netip.ParseAddrPort(addr)
+	return err != nil || a.Addr().IsUnspecified()
+}
+
+// prepare sets a socket's options before it is bound. What is not needed is not
+// asked for, as it costs the kernel time with each datagram.
+func prepare(fd int, shared, wildcard bool) error {
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<20) // as far as the system allows
+	if shared {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			return fmt.Errorf("share the port: %w", err)
+		}
+	}
+	if wildcard {
+		return tellDestination(fd)
+	}
+	return nil
+}
+
+// tellDestination makes the kernel tell the address that a query came to, so that
+// the reply leaves from there.
+func tellDestination(fd int) error {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
 		return fmt.Errorf("ask for the socket's family: %w", err)
@@ -89,18 +107,34 @@ func (p *pipeline) serveUDP(conn *net.UDPConn) error {
 			w.errors[errorRead].Add(1)
 		}
 		queued, sent = 0, 0
-		for i := range received {
-			query, from := b.query(i)
-			if reply := w.serve(b.replies[i][:0], query, from); reply != nil {
-				b.reply(queued, i, reply)
-				queued++
+		for from := 0; from < received; from += ahead {
+			queued = w.replyAll(b, from, min(from+ahead, received), queued)
+		}
+		if queued > 0 {
+			if err := raw.Write(write); err != nil {
+				return fmt.Errorf("answer over UDP: %w", err)
 			}
 		}
-		if queued == 0 {
-			continue
-		}
-		if err := raw.Write(write); err != nil {
-			return fmt.Errorf("answer over UDP: %w", err)
+		w.publish()
+	}
+}
+
+// replyAll queues the replies to some datagrams of a batch, after so many others,
+// and returns how many are queued then.
+func (w *worker) replyAll(b *batch, first, end, queued int) int {
+	var numbers [ahead]int
+	var hashes [ahead]uint64
+	n := 0
+	for i := first; i < end; i++ {
+		if q := &w.queries[n]; w.read(q, b.query(i)) {
+			numbers[n], hashes[n] = i, q.hash
+			n++
 		}
 	}
+	w.front.Warm(hashes[:n])
+	for k, i := range numbers[:n] {
+		b.reply(queued, i, w.reply(&w.queries[k], b.replies[i][:0], b.from(i)))
+		queued++
+	}
+	return queued
 }

@@ -1,0 +1,121 @@
+package cache
+
+import (
+	"hash/maphash"
+	"math/rand/v2"
+)
+
+// Front is what one worker keeps in front of the Cache: the small answers that
+// it gave last, where no other core writes. Finding one there takes neither a
+// lock nor a note for ristretto's policy, which together cost more than the rest
+// of a reply. It belongs to one goroutine, and holds some megabytes at most.
+//
+// Like the Cache it compares whole questions and returns nothing that is no
+// longer true.
+type Front struct {
+	cache *Cache
+	sets  []set
+	found uint64 // here, all in all
+
+	hits, misses uint64 // since the last Publish
+	warmed       uint64 // keeps the compiler from leaving out what Warm does
+}
+
+// A set holds the answers whose hashes end alike, the newer one first. It fills
+// a line of memory.
+type set struct {
+	held [2]held
+	_    [16]byte
+}
+
+type held struct {
+	hash   uint64
+	packed *Packed
+	turn   uint32 // of this worker: no other core waits for it
+}
+
+const (
+	frontSets  = 4096 // a power of two
+	frontBytes = 2048 // what an answer may take to be held here
+	// frontSample is how many are found here to each that the policy of the Cache
+	// learns of, a power of two: what is asked for often is to stay there, too.
+	frontSample = 64
+)
+
+// NewFront returns an empty Front.
+func (c *Cache) NewFront() *Front { return &Front{cache: c, sets: make([]set, frontSets)} }
+
+// Hash returns the hash of a question, for the methods below.
+func (f *Front) Hash(key []byte) uint64 { return maphash.Bytes(f.cache.seed, key) }
+
+// WarmLen is how many questions are worth to be warmed together.
+const WarmLen = 16
+
+// Warm reads what Get and Append are going to read for up to WarmLen questions,
+// of these hashes. Each loop asks for memory that the next one needs, and none
+// waits for it but once: the memory of all answers comes in at the same time,
+// where to answer one after the other would wait for each.
+func (f *Front) Warm(hashes []uint64) {
+	var space [WarmLen]*Packed
+	answers, sum := space[:0], uint64(0)
+	for _, hash := range hashes {
+		set := &f.sets[hash%frontSets]
+		for i := range set.held {
+			if h := &set.held[i]; h.hash == hash && h.packed != nil {
+				answers = append(answers, h.packed)
+				break
+			}
+		}
+	}
+	for _, p := range answers {
+		sum += p.warmSelf()
+	}
+	for _, p := range answers {
+		sum += p.warmParts()
+	}
+	f.warmed += sum
+}
+
+// Get returns the answer to a question as Cache.Get does, and its next turn.
+func (f *Front) Get(hash uint64, key []byte) (p *Packed, turn uint32) {
+	set := &f.sets[hash%frontSets]
+	for i := range set.held {
+		h := &set.held[i]
+		if h.hash != hash || h.packed == nil || h.packed.key != string(key) {
+			continue
+		}
+		if !h.packed.stamp.Current() {
+			*h = held{}
+			break
+		}
+		h.turn++
+		f.hits++
+		if f.found++; f.found%frontSample == 0 {
+			f.cache.store.Get(hash)
+		}
+		return h.packed, h.turn
+	}
+	if p = f.cache.get(hash, key); p == nil {
+		f.misses++
+		return nil, 0
+	}
+	f.hits++
+	if p.cost() <= frontBytes {
+		set.held[1] = set.held[0]
+		set.held[0] = held{hash, p, rand.Uint32()}
+	}
+	return p, p.Turn()
+}
+
+// Publish adds to the Cache's metrics what was found, and what was not, since the
+// last time.
+func (f *Front) Publish() {
+	if f.hits > 0 {
+		f.cache.hits[f.hits%stripes].n.Add(f.hits)
+		f.hits = 0
+	}
+	if f.misses > 0 {
+		f.cache.misses[f.misses%stripes].n.Add(f.misses)
+		f.misses = 0
+	}
+}
