@@ -25,6 +25,8 @@ type View struct {
 
 	servicesIndex, nodesIndex        uint64
 	stamp, servicesStamp, nodesStamp *Stamp
+
+	elsewhere Elsewhere // nil: there is nothing beyond
 }
 
 // Service is a service at one index: its instances, and the Stamp of whatever

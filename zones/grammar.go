@@ -8,6 +8,7 @@ package zones
 //	_services._dns-sd._udp[.DC]       the list of services (RFC 6763)
 //	NODE.node[.DC]                    a node
 //	HEX.addr[.DC]                     the address that is written in the name
+//	QUERY.query, _QUERY._tcp.query    what a prepared query finds
 //	ns                                the primary name server
 //
 // They are read from the right, as Consul reads them: the first that is a kind,
@@ -33,10 +34,18 @@ func (r *resolution) answer(labels []string) *Answer {
 	case at < 0 && r.isLocal(labels):
 		return r.nonTerminal(nil)
 	case at < 0:
+		if _, known := r.datacenter(labels); known {
+			a := r.nonTerminal(nil)
+			a.Cacheable = false // nothing tells when it is gone
+			return a
+		}
 		return r.formless(labels)
 	case !r.isLocal(labels[at+1:]):
-		return r.noName(r.because("").labels(labels[at+1:]...).text(" is no datacenter that is known here"))
-	case labels[at][0] == '_':
+		if a, ok := r.enter(labels[at+1:]); !ok {
+			return a
+		}
+	}
+	if labels[at][0] == '_' {
 		return r.underscored(labels[:at+1])
 	}
 	before := labels[:at]
@@ -48,10 +57,7 @@ func (r *resolution) answer(labels []string) *Answer {
 	case "addr":
 		return r.addr(before)
 	case "query":
-		if len(before) == 0 {
-			return r.nonTerminal(nil)
-		}
-		return r.noName(r.because("no prepared query ").labels(before...).text(" is registered"))
+		return r.query(before)
 	default:
 		return r.noName(r.because("there is nothing of the kind ").text(kind).text(" here"))
 	}

@@ -50,6 +50,7 @@ type Config struct {
 	Logger  *slog.Logger          // nil: nothing is logged
 	Metrics prometheus.Registerer // nil: nothing is registered
 
+	alone   bool              // it is one that another stands in front of a datacenter with
 	network http.RoundTripper // in tests, what stands in for Consul
 }
 
@@ -70,7 +71,8 @@ type Registry struct {
 	transport *http.Transport
 	fresh     *freshness
 	agent     atomic.Pointer[agent]
-	cache     string // the file the view is kept in; empty: none
+	elsewhere *elsewhere // what lies beyond; nil for one that is alone
+	cache     string     // the file the view is kept in; empty: none
 	unsaved   atomic.Bool
 
 	clock     atomic.Int64 // seconds that Run has run for, plus one
@@ -128,6 +130,9 @@ func Open(ctx context.Context, c Config) (*Registry, error) {
 	if c.CacheDir != "" {
 		r.cache = filepath.Join(c.CacheDir, cacheName(c))
 	}
+	if !c.alone {
+		r.elsewhere = newElsewhere(r)
+	}
 	if err := r.begin(ctx); err != nil {
 		r.transport.CloseIdleConnections()
 		return nil, err
@@ -154,10 +159,10 @@ func (r *Registry) begin(ctx context.Context) error {
 	}
 	r.agent.Store(&self)
 	if kept == nil {
-		r.Feed = registry.NewFeed(registry.NewView(self.Datacenter))
+		r.Feed = registry.NewFeed(r.beside(registry.NewView(self.Datacenter)))
 		return nil
 	}
-	r.Feed = registry.NewFeed(kept.view)
+	r.Feed = registry.NewFeed(r.beside(kept.view))
 	r.services = floor{kept.ConsulIndex, kept.Filtered}
 	r.nodes.filtered, r.checks.filtered = kept.Filtered, kept.Filtered
 	listed := make(map[string]string)
@@ -167,6 +172,14 @@ func (r *Registry) begin(ctx context.Context) error {
 	r.track(listed)
 	r.fresh.loaded(kept.Written)
 	return nil
+}
+
+// beside returns a View with what lies beyond it.
+func (r *Registry) beside(v *registry.View) *registry.View {
+	if r.elsewhere == nil {
+		return v // and no Elsewhere that is a nil pointer
+	}
+	return v.Beside(r.elsewhere)
 }
 
 // agent is what Consul's agent says of itself.
@@ -242,6 +255,9 @@ func (r *Registry) Run(ctx context.Context) error {
 		r.followServices, r.followNodes, r.followChecks, r.schedule, r.refresh, r.rounds, r.keepCache, r.meetAgain,
 	} {
 		group.Go(func() error { return part(running) })
+	}
+	if r.elsewhere != nil {
+		group.Go(func() error { return r.elsewhere.run(running) })
 	}
 	err := group.Wait()
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {

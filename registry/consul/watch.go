@@ -173,7 +173,7 @@ func (r *Registry) schedule(ctx context.Context) error {
 		case <-r.wanted:
 		}
 		r.mu.Lock()
-		start, stop := choose(*r.tracked.Load(), r.config.Watches-reserve, r.clock.Load())
+		start, stop := choose(*r.tracked.Load(), r.budget(), r.clock.Load())
 		for _, t := range stop {
 			t.stop()
 			t.stop = nil
@@ -185,6 +185,16 @@ func (r *Registry) schedule(ctx context.Context) error {
 		}
 		r.mu.Unlock()
 	}
+}
+
+// budget returns how many services may be watched: so many as the connections
+// suffice for, less those that are lent to other datacenters.
+func (r *Registry) budget() int {
+	budget := r.config.Watches - reserve
+	if r.elsewhere != nil {
+		budget -= leastWatches * int(r.elsewhere.entered.Load())
+	}
+	return max(budget, 0)
 }
 
 // choose decides which services to begin to watch and which to stop watching.

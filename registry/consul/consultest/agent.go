@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +24,7 @@ type Agent struct {
 
 	t       testing.TB
 	name    string
+	host    string // its own address of loopback
 	dir     string
 	program string
 	ports   ports
@@ -45,8 +48,9 @@ func Start(t testing.TB, hcl string) *Agent {
 // certificate of its authority. The client configuration is for such a one.
 func StartTLS(t testing.TB) (*Agent, api.TLSConfig) {
 	t.Helper()
-	tls := makeCertificates(t)
-	a := newAgent(t, "n1", fmt.Sprintf(`bootstrap_expect = 1
+	host := newHost()
+	tls := makeCertificates(t, host)
+	a := newAgentAt(t, host, "n1", fmt.Sprintf(`bootstrap_expect = 1
 		tls { https { ca_file = %q  cert_file = %q  key_file = %q  verify_incoming = true } }`, tls.CAFile, tls.CertFile, tls.KeyFile), &tls)
 	a.Start()
 	return a, tls
@@ -60,7 +64,7 @@ func Cluster(t testing.TB, servers int, hcl string) []*Agent {
 	join := ""
 	for n := range agents {
 		agents[n] = newAgent(t, fmt.Sprint("n", n+1), "", nil)
-		join += fmt.Sprintf("\"127.0.0.1:%d\",", agents[n].ports.lan)
+		join += fmt.Sprintf("\"%s:%d\",", agents[n].host, agents[n].ports.lan)
 	}
 	for _, a := range agents {
 		a.config = fmt.Sprintf("bootstrap_expect = %d  retry_join = [%s]  retry_interval = \"1s\"\n%s", servers, join, hcl)
@@ -74,9 +78,27 @@ func Cluster(t testing.TB, servers int, hcl string) []*Agent {
 
 func newAgent(t testing.TB, name, config string, tls *api.TLSConfig) *Agent {
 	t.Helper()
-	a := &Agent{t: t, name: name, dir: t.TempDir(), program: program(t), config: config, scheme: "http"}
+	return newAgentAt(t, newHost(), name, config, tls)
+}
+
+// hosts counts the agents that this process has had.
+var hosts atomic.Uint32
+
+// newHost returns an address of loopback that nobody else uses, so that no port of
+// it is taken between its choice and its use. Only Linux has more than one.
+func newHost() string {
+	if runtime.GOOS != "linux" {
+		return "127.0.0.1"
+	}
+	pid := os.Getpid()
+	return fmt.Sprintf("127.%d.%d.%d", 128+pid>>8&63, pid&255, 1+hosts.Add(1)%254)
+}
+
+func newAgentAt(t testing.TB, host, name, config string, tls *api.TLSConfig) *Agent {
+	t.Helper()
+	a := &Agent{t: t, name: name, host: host, dir: t.TempDir(), program: program(t), config: config, scheme: "http"}
 	for _, port := range []*int{&a.ports.http, &a.ports.dns, &a.ports.server, &a.ports.lan, &a.ports.wan} {
-		*port = freePort(t)
+		*port = freePort(t, host)
 	}
 	client := api.DefaultConfig()
 	client.Token = "root"
@@ -110,10 +132,13 @@ func program(t testing.TB) string {
 }
 
 // Address returns where its HTTP API is.
-func (a *Agent) Address() string { return fmt.Sprintf("%s://127.0.0.1:%d", a.scheme, a.ports.http) }
+func (a *Agent) Address() string { return fmt.Sprintf("%s://%s:%d", a.scheme, a.host, a.ports.http) }
 
 // DNSAddress returns where its DNS is, host and port.
-func (a *Agent) DNSAddress() string { return fmt.Sprint("127.0.0.1:", a.ports.dns) }
+func (a *Agent) DNSAddress() string { return fmt.Sprint(a.host, ":", a.ports.dns) }
+
+// WAN returns where servers of other datacenters join it, host and port.
+func (a *Agent) WAN() string { return fmt.Sprint(a.host, ":", a.ports.wan) }
 
 // Name returns the name of its node.
 func (a *Agent) Name() string { return a.name }
@@ -132,10 +157,10 @@ func (a *Agent) launch() {
 		web = fmt.Sprintf("http = -1  https = %d", a.ports.http)
 	}
 	hcl := fmt.Sprintf(`node_name = %q  server = true  data_dir = %q
-		bind_addr = "127.0.0.1"  client_addr = "127.0.0.1"  log_level = "warn"  disable_update_check = true
+		bind_addr = %q  client_addr = %q  log_level = "warn"  disable_update_check = true
 		ports { %s  dns = %d  server = %d  serf_lan = %d  serf_wan = %d  grpc = -1  grpc_tls = -1 }
 		performance { raft_multiplier = 1 }  limits { http_max_conns_per_client = 200 }
-		%s`, a.name, filepath.Join(a.dir, "data"), web, a.ports.dns, a.ports.server, a.ports.lan, a.ports.wan, a.config)
+		%s`, a.name, filepath.Join(a.dir, "data"), a.host, a.host, web, a.ports.dns, a.ports.server, a.ports.lan, a.ports.wan, a.config)
 	file := filepath.Join(a.dir, "consul.hcl")
 	if err := os.WriteFile(file, []byte(hcl), 0o600); err != nil {
 		a.t.Fatal(err)
@@ -185,7 +210,7 @@ func (a *Agent) Wipe() {
 // IsLeader tells whether it leads its cluster.
 func (a *Agent) IsLeader() bool {
 	leader, err := a.API.Status().Leader()
-	return err == nil && leader == fmt.Sprint("127.0.0.1:", a.ports.server)
+	return err == nil && leader == fmt.Sprint(a.host, ":", a.ports.server)
 }
 
 // Service registers an instance with a TTL check of a status.
@@ -207,9 +232,9 @@ func (a *Agent) Set(name, status string) {
 	}
 }
 
-func freePort(t testing.TB) int {
+func freePort(t testing.TB, host string) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", host+":0")
 	if err != nil {
 		t.Fatal(err)
 	}

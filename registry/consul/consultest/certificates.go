@@ -18,8 +18,8 @@ import (
 )
 
 // makeCertificates makes an authority, and one certificate of it for a server
-// and its clients on loopback alike.
-func makeCertificates(t testing.TB) api.TLSConfig {
+// at an address and its clients alike.
+func makeCertificates(t testing.TB, host string) api.TLSConfig {
 	t.Helper()
 	dir := t.TempDir()
 	must := func(err error) {
@@ -51,7 +51,7 @@ func makeCertificates(t testing.TB) api.TLSConfig {
 	keyDER, err := x509.MarshalECPrivateKey(key)
 	must(err)
 	leaf := template(2, "server.dc1.consul")
-	leaf.DNSNames, leaf.IPAddresses = []string{"localhost", "server.dc1.consul"}, []net.IP{net.IPv4(127, 0, 0, 1)}
+	leaf.DNSNames, leaf.IPAddresses = []string{"localhost", "server.dc1.consul"}, []net.IP{net.ParseIP(host)}
 	leaf.KeyUsage = x509.KeyUsageDigitalSignature
 	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, authority, &key.PublicKey, authorityKey)
