@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 // commands they have:
 //
 //	serve [FLAG]...           start rollcall on $DNS and $HTTP, its state in $WORK/state
-//	stop, kill                end it with SIGTERM, with SIGKILL
+//	terminate, crash          end it with SIGTERM, with SIGKILL
 //	http METHOD PATH [BODY]   ask $HTTP; the reply is the standard output
 //	ask NAME TYPE             ask $DNS; response code, records and reason are the standard output
 //	eventually COMMAND...     try COMMAND, one of these two, until it prints what comes after the last --
@@ -43,7 +43,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": serveInScript, "stop": end(syscall.SIGTERM), "kill": end(syscall.SIGKILL),
+			"serve": serveInScript, "terminate": end(syscall.SIGTERM), "crash": end(syscall.SIGKILL),
 			"http": httpInScript, "ask": askInScript, "eventually": eventually, "target": setTarget,
 		},
 		Condition: func(condition string) (bool, error) {
@@ -53,6 +53,26 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("there is no condition %q", condition)
 		},
 	})
+}
+
+// TestNoStoryEndsEarly looks for testscript's own stop, which ends a story there
+// as if all of it had come true.
+func TestNoStoryEndsEarly(t *testing.T) {
+	stories, err := filepath.Glob(filepath.Join("..", "..", "testdata", "script", "*.txtar"))
+	if err != nil || len(stories) == 0 {
+		t.Fatalf("there are %d stories: %v", len(stories), err)
+	}
+	for _, story := range stories {
+		text, err := os.ReadFile(story)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, line := range strings.Split(string(text), "\n") {
+			if words := strings.Fields(line); len(words) > 0 && words[0] == "stop" {
+				t.Errorf("%s:%d: stop ends the story: terminate ends rollcall", story, n+1)
+			}
+		}
+	}
 }
 
 // story is what a script has running.
