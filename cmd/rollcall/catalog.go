@@ -10,10 +10,7 @@ import (
 // entry is an instance as /v1/health/service tells of it, and as
 // /v1/catalog/register takes it back.
 type entry struct {
-	Node struct {
-		ID, Node, Address     string
-		TaggedAddresses, Meta map[string]string
-	}
+	Node    entryNode
 	Service struct {
 		ID, Service, Address string
 		Port                 int
@@ -24,6 +21,11 @@ type entry struct {
 		EnableTagOverride    bool
 	}
 	Checks []check
+}
+
+type entryNode struct {
+	ID, Node, Address     string
+	TaggedAddresses, Meta map[string]string
 }
 
 type taggedAddress struct {

@@ -23,6 +23,7 @@ type client struct {
 	base    *url.URL
 	token   string
 	timeout time.Duration // of one request, unless it is a stream
+	http    *http.Client
 }
 
 // withAPI returns the flags of a command that speaks to a running rollcall,
@@ -45,7 +46,12 @@ func withAPI(own ...cli.Flag) []cli.Flag {
 }
 
 func newClient(ctx *cli.Context) (*client, error) {
-	c := &client{timeout: ctx.Duration("timeout")}
+	c := &client{timeout: ctx.Duration("timeout"), http: http.DefaultClient}
+	if transport, ok := http.DefaultTransport.(*http.Transport); ok {
+		transport = transport.Clone()
+		transport.MaxIdleConnsPerHost = importers // or else most requests of an import dial anew
+		c.http = &http.Client{Transport: transport}
+	}
 	text := ctx.String("api")
 	if !strings.Contains(text, "://") {
 		text = "http://" + text
@@ -133,7 +139,7 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := c.http.Do(request)
 	if err != nil {
 		return nil, c.unreachable(err)
 	}

@@ -1,107 +1,205 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/rollcall-dns/rollcall/registry"
 )
 
 // A Consul agent deletes from the catalog what is on its own node and was not
 // registered with itself. That is therefore registered with the agent, which then
-// runs its checks.
+// runs its checks; and what is on the node of another agent cannot be registered
+// here. Rollcall takes everything in one way.
+
+// target is where an import goes.
+type target struct {
+	client *client
+	node   string          // the node of the agent that is asked, in lower case; empty: that is no Consul
+	agents map[string]bool // the nodes that have an agent, in lower case
+	nodes  map[string]bool // all nodes, in lower case
+}
+
+// findTarget asks who answers. A refusal must not pass for no Consul: what is on
+// the agent's node would be lost a little later.
+func findTarget(ctx context.Context, c *client) (*target, error) {
+	t := &target{client: c, agents: make(map[string]bool), nodes: make(map[string]bool)}
+	var self struct {
+		Config      struct{ NodeName string }
+		DebugConfig struct{ DNSDomain string }
+	}
+	if err := c.get(ctx, "/v1/agent/self", nil, &self); err != nil {
+		return nil, fmt.Errorf("asking which node is the agent's own: %w", err)
+	}
+	var nodes []entryNode
+	if err := c.get(ctx, "/v1/catalog/nodes", nil, &nodes); err != nil {
+		return nil, err
+	}
+	for _, n := range nodes {
+		t.nodes[strings.ToLower(n.Node)] = true
+	}
+	if self.DebugConfig.DNSDomain == "" {
+		return t, nil
+	}
+	t.node = strings.ToLower(self.Config.NodeName)
+	var alive []check
+	if err := c.get(ctx, "/v1/health/state/any", url.Values{"filter": {"CheckID == " + agentAlive}}, &alive); err != nil {
+		return nil, err
+	}
+	for _, c := range alive {
+		t.agents[strings.ToLower(c.Node)] = true
+	}
+	return t, nil
+}
+
+// judge returns every mistake in the lines that only the target shows.
+func (t *target) judge(name string, lines []*numbered) error {
+	var mistakes []mistake
+	for _, line := range lines {
+		if err := t.judgeLine(line); err != nil {
+			mistakes = append(mistakes, mistake{line.number, err})
+		}
+	}
+	return joined(name, mistakes)
+}
+
+func (t *target) judgeLine(line *numbered) error {
+	node := strings.ToLower(line.node.Name)
+	switch {
+	case t.node != "" && node == t.node:
+		_, _, err := agentRegistration(line)
+		return err
+	case t.agents[node] && (line.instance != nil || len(line.checks) > 0):
+		return fmt.Errorf("the node %q has a Consul agent of its own, which would remove this: import it there, or elsewhere with --rename-node", line.node.Name)
+	case line.node.Address == "" && !t.nodes[node]:
+		return fmt.Errorf("Address of the new node %q is missing", line.node.Name)
+	case line.node.Address == "" && t.node != "" && !line.keepNode:
+		return fmt.Errorf("Address of the node %q is missing, which Consul does without only with SkipNodeUpdate", line.node.Name)
+	}
+	return nil
+}
+
+// register registers a line in the catalog, or with the Consul agent on its own
+// node. A node alone that has an agent is registered by that.
+func (t *target) register(ctx context.Context, line *numbered) error {
+	node := strings.ToLower(line.node.Name)
+	switch {
+	case t.node != "" && node == t.node:
+		return t.registerAtAgent(ctx, line)
+	case t.agents[node]:
+		return nil
+	}
+	_, err := t.client.put(ctx, "/v1/catalog/register", nil, line.body)
+	return err
+}
 
 // forever is the TTL of a check that nothing says how to run: it keeps the status
 // that it was exported with.
 const forever = "87600h"
 
-// consulNode returns the name of the node whose agent is asked, or nothing where
-// that is no Consul: rollcall takes everything in one way.
-func consulNode(ctx context.Context, c *client) (string, error) {
-	var self struct {
-		Config      struct{ NodeName string }
-		DebugConfig struct{ DNSDomain string }
+// agentService is an instance as an agent takes it.
+type agentService struct {
+	ID, Name, Address string
+	Port              int
+	Tags              []string
+	Meta              map[string]string
+	TaggedAddresses   map[string]registry.TaggedAddress
+	Weights           *registry.Weights `json:",omitempty"`
+	EnableTagOverride bool
+	Checks            []*agentCheck
+}
+
+// agentCheck is a check as an agent takes it.
+type agentCheck struct {
+	CheckID, Name, Notes, Status                                        string
+	HTTP, Method, Body, TCP, UDP, GRPC, TLSServerName                   string              `json:",omitempty"`
+	Header                                                              map[string][]string `json:",omitempty"`
+	TLSSkipVerify, GRPCUseTLS, DisableRedirects                         bool                `json:",omitempty"`
+	TTL, Interval, Timeout, DeregisterCriticalServiceAfter              string              `json:",omitempty"`
+	SuccessBeforePassing, FailuresBeforeWarning, FailuresBeforeCritical int                 `json:",omitempty"`
+}
+
+// agentRegistration returns what a line is for the agent of its node: an instance
+// with its checks, or nil, and the checks of the node.
+func agentRegistration(line *numbered) (service *agentService, ofNode []*agentCheck, err error) {
+	if i := line.instance; i != nil {
+		service = &agentService{
+			ID: i.ID, Name: i.Service, Address: i.Address, Port: i.Port, Tags: i.Tags, Meta: i.Meta,
+			TaggedAddresses: i.TaggedAddresses, EnableTagOverride: i.EnableTagOverride,
+		}
+		if i.Weights != (registry.Weights{}) {
+			service.Weights = &i.Weights
+		}
 	}
-	err := c.get(ctx, "/v1/agent/self", nil, &self)
-	var refused *statusError
-	if errors.As(err, &refused) || self.DebugConfig.DNSDomain == "" {
-		return "", nil
+	for _, c := range line.checks {
+		if strings.HasPrefix(c.ID, registry.ServiceMaintenancePrefix) {
+			continue
+		}
+		check, err := newAgentCheck(&c)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case c.InstanceID != "":
+			service.Checks = append(service.Checks, check)
+		default:
+			ofNode = append(ofNode, check)
+		}
 	}
-	return self.Config.NodeName, err
+	return service, ofNode, nil
+}
+
+func newAgentCheck(c *registry.Check) (*agentCheck, error) {
+	d := &c.Definition
+	check := &agentCheck{
+		CheckID: c.ID, Name: cmp.Or(c.Name, c.ID), Notes: c.Notes, Status: cmp.Or(c.Status, registry.Critical).String(),
+		HTTP: d.HTTP, Method: d.Method, Body: d.Body, TCP: d.TCP, UDP: d.UDP, GRPC: d.GRPC, TLSServerName: d.TLSServerName, Header: d.Header,
+		TLSSkipVerify: d.TLSSkipVerify, GRPCUseTLS: d.GRPCUseTLS, DisableRedirects: d.DisableRedirects,
+		TTL: durationText(d.TTL), Interval: durationText(d.Interval), Timeout: durationText(d.Timeout),
+		DeregisterCriticalServiceAfter: durationText(d.DeregisterCriticalServiceAfter),
+		SuccessBeforePassing:           d.SuccessBeforePassing, FailuresBeforeWarning: d.FailuresBeforeWarning, FailuresBeforeCritical: d.FailuresBeforeCritical,
+	}
+	switch d.Kind() {
+	case "dns":
+		return nil, fmt.Errorf("the check %q asks DNS, which Consul cannot: import it through a rollcall in front of Consul", c.ID)
+	case "":
+		check.TTL, check.Interval, check.Timeout = forever, "", ""
+	}
+	return check, nil
+}
+
+func durationText(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
 }
 
 // registerAtAgent registers a line with the agent of its node.
-func registerAtAgent(ctx context.Context, c *client, line numbered) error {
-	var r struct {
-		Service map[string]any
-		Checks  []map[string]any
-	}
-	text, err := json.Marshal(line.record)
+func (t *target) registerAtAgent(ctx context.Context, line *numbered) error {
+	service, ofNode, err := agentRegistration(line)
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(text, &r); err != nil {
-		return err
-	}
-	service := r.Service
-	service["Name"] = service["Service"]
-	for _, field := range []string{"Service", "CreateIndex", "ModifyIndex"} {
-		delete(service, field)
-	}
-	var own, ofNode []map[string]any
-	maintenance := ""
-	for _, c := range r.Checks {
-		check, err := agentCheck(c)
-		id, _ := check["CheckID"].(string)
-		switch {
-		case err != nil:
+	if service != nil {
+		if _, err := t.client.put(ctx, "/v1/agent/service/register", url.Values{"replace-existing-checks": {"true"}}, service); err != nil {
 			return err
-		case strings.HasPrefix(id, registry.ServiceMaintenancePrefix):
-			maintenance = fmt.Sprint(check["Notes"])
-		case id == "serfHealth": // the agent's own
-		case c["ServiceID"] == "" || c["ServiceID"] == nil:
-			ofNode = append(ofNode, check)
-		default:
-			own = append(own, check)
 		}
-	}
-	service["Checks"] = own
-	if _, err := c.put(ctx, "/v1/agent/service/register", url.Values{"replace-existing-checks": {"true"}}, service); err != nil {
-		return err
 	}
 	for _, check := range ofNode {
-		if _, err := c.put(ctx, "/v1/agent/check/register", nil, check); err != nil {
+		if _, err := t.client.put(ctx, "/v1/agent/check/register", nil, check); err != nil {
 			return err
 		}
 	}
-	if maintenance == "" {
-		return nil
-	}
-	id, _ := service["ID"].(string)
-	_, err = c.put(ctx, "/v1/agent/service/maintenance/"+url.PathEscape(id), url.Values{"enable": {"true"}, "reason": {maintenance}}, nil)
-	return err
-}
-
-// agentCheck turns a check of the catalog into one that an agent takes.
-func agentCheck(c map[string]any) (map[string]any, error) {
-	check := map[string]any{"CheckID": c["CheckID"], "Name": c["Name"], "Notes": c["Notes"], "Status": c["Status"]}
-	definition, _ := c["Definition"].(map[string]any)
-	runs := false
-	for field, value := range definition {
-		switch field {
-		case "DNS":
-			return check, fmt.Errorf("check %v asks DNS, which Consul cannot: import it through a rollcall in front of Consul", c["CheckID"])
-		case "HTTP", "TCP", "UDP", "GRPC", "TTL":
-			runs = runs || value != ""
+	for _, c := range line.checks {
+		if id, ok := strings.CutPrefix(c.ID, registry.ServiceMaintenancePrefix); ok {
+			if _, err := t.client.put(ctx, "/v1/agent/service/maintenance/"+url.PathEscape(id), url.Values{"enable": {"true"}, "reason": {c.Notes}}, nil); err != nil {
+				return err
+			}
 		}
-		check[field] = value
 	}
-	if !runs {
-		check["TTL"] = forever
-	}
-	return check, nil
+	return nil
 }

@@ -60,6 +60,21 @@ func (d *catalogDefinition) registry() registry.Definition {
 	return d.definition.registry()
 }
 
+// ReadRegistration reads what PUT /v1/catalog/register takes, and tells what is
+// wrong with it as that would: an Error of code Invalid. What depends on what is
+// registered already it cannot tell.
+func ReadRegistration(body []byte) ([]registry.Registration, error) {
+	var request catalogRequest
+	if err := decodeBody(body, &request); err != nil {
+		return nil, err
+	}
+	registrations, err := request.registrations()
+	if err != nil {
+		return nil, err
+	}
+	return registrations, validate(registrations)
+}
+
 // registrations returns what the request amounts to. In Consul's catalog a check
 // that names no service is its node's, even if the request has a service, too;
 // the node's checks then come first, for the service to be found with them.
@@ -120,10 +135,8 @@ func (s *Server) catalogRegister(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	for n := range registrations {
-		if err := registrations[n].Validate(); err != nil {
-			return err // before any of them is done
-		}
+	if err := validate(registrations); err != nil {
+		return err // before any of them is done
 	}
 	for n := range registrations {
 		if err := s.cfg.Registry.Register(r.Context(), registrations[n]); err != nil {
@@ -134,6 +147,15 @@ func (s *Server) catalogRegister(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return reply(w, r, true)
+}
+
+func validate(registrations []registry.Registration) error {
+	for n := range registrations {
+		if err := registrations[n].Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkDatacenter refuses a write that is meant for somewhere else.

@@ -31,6 +31,13 @@ func decode(r *http.Request, into any) error {
 		return &registry.Error{Code: registry.Invalid, Message: fmt.Sprintf("the body is larger than %d octets", tooLarge.Limit), Err: err}
 	case err != nil:
 		return badRequest("the body ends early: %w", err)
+	}
+	return decodeBody(body, into)
+}
+
+// decodeBody reads a body that is there as a whole.
+func decodeBody(body []byte, into any) error {
+	switch {
 	case len(bytes.TrimSpace(body)) == 0:
 		return badRequest("the body is empty, and must be a JSON object")
 	case !utf8.Valid(body):
