@@ -555,7 +555,9 @@ func BenchmarkServe(b *testing.B) {
 			query, _ := row.query.Pack()
 			w := l.newWorker("udp")
 			reply := w.serve(make([]byte, 0, cache.UDPSize), query, client)
-			time.Sleep(10 * time.Millisecond) // the cache takes it in meanwhile
+			if reply[3]&0xf == dns.RcodeSuccess {
+				l.cached(b, w, query)
+			}
 			b.ReportAllocs()
 			for n := 0; b.Loop(); n++ {
 				w.read(&w.queries[0], query)
