@@ -54,7 +54,7 @@ func newBatch(wildcard bool) *batch {
 // datagrams that is. It never blocks, so it is made without telling Go's
 // scheduler: a batch takes longer than the time after which the scheduler would
 // take the processor away from a goroutine in an ordinary system call.
-func (b *batch) receive(fd uintptr) (int, syscall.Errno) {
+func (b *batch) receive(fd int) (int, syscall.Errno) {
 	for i := range b.in {
 		h := &b.in[i].hdr
 		h.Namelen = unix.SizeofSockaddrInet6
@@ -63,7 +63,7 @@ func (b *batch) receive(fd uintptr) (int, syscall.Errno) {
 			h.SetControllen(controlSize)
 		}
 	}
-	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in)), batchLen, unix.MSG_DONTWAIT, 0, 0)
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.in)), batchLen, unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -98,8 +98,8 @@ func (b *batch) reply(k, i int, reply []byte) {
 
 // send sends the first n queued replies and returns how many the kernel took.
 // Like receive it never blocks.
-func (b *batch) send(fd uintptr, from, n int) (int, syscall.Errno) {
-	sent, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.out[from])), uintptr(n-from), unix.MSG_DONTWAIT, 0, 0)
+func (b *batch) send(fd int, from, n int) (int, syscall.Errno) {
+	sent, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.out[from])), uintptr(n-from), unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}

@@ -50,7 +50,7 @@ type Server struct {
 	pipeline *pipeline
 	config   Config
 	tcp      []*net.TCPListener
-	udp      []*net.UDPConn
+	udp      []*socket
 }
 
 // New returns a Server; Listen takes its addresses, and Run serves.
@@ -100,8 +100,8 @@ func (s *Server) listen(addr string) error {
 	}
 	tcp := l.(*net.TCPListener)
 	s.tcp = append(s.tcp, tcp)
-	conns, err := listenUDP(net.JoinHostPort(hostOf(addr), fmt.Sprint(tcp.Addr().(*net.TCPAddr).Port)))
-	s.udp = append(s.udp, conns...)
+	sockets, err := listenUDP(net.JoinHostPort(hostOf(addr), fmt.Sprint(tcp.Addr().(*net.TCPAddr).Port)))
+	s.udp = append(s.udp, sockets...)
 	return err
 }
 
@@ -125,8 +125,8 @@ func (s *Server) Addrs() []netip.AddrPort {
 // Run answers queries until ctx ends; then it answers those that it has read.
 func (s *Server) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, conn := range s.udp {
-		group.Go(func() error { return s.pipeline.serveUDP(conn) })
+	for _, socket := range s.udp {
+		group.Go(func() error { return socket.serve(s.pipeline) })
 	}
 	connections := newConnections(s.pipeline)
 	for _, l := range s.tcp {
@@ -134,9 +134,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	group.Go(func() error {
 		<-ctx.Done()
-		now := time.Now()
-		for _, conn := range s.udp {
-			_ = conn.SetReadDeadline(now) // ends the reading, not the writing
+		for _, socket := range s.udp {
+			socket.end()
 		}
 		for _, l := range s.tcp {
 			_ = l.Close()
@@ -153,9 +152,10 @@ func (s *Server) close() {
 	for _, l := range s.tcp {
 		_ = l.Close()
 	}
-	for _, conn := range s.udp {
-		_ = conn.Close()
+	for _, socket := range s.udp {
+		socket.close()
 	}
+	s.udp = nil // their numbers may be others' from now on
 }
 
 // ended tells whether an error of a socket means that it was told to stop.

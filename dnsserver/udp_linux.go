@@ -13,7 +13,7 @@ import (
 
 // listenUDP returns a socket a core, all with the same address: the kernel deals
 // the datagrams out by their source.
-func listenUDP(addr string) (conns []*net.UDPConn, err error) {
+func listenUDP(addr string) (sockets []*socket, err error) {
 	workers := runtime.GOMAXPROCS(0)
 	config := net.ListenConfig{Control: func(_, addr string, c syscall.RawConn) error {
 		var failed error
@@ -26,11 +26,15 @@ func listenUDP(addr string) (conns []*net.UDPConn, err error) {
 	for range workers {
 		c, err := config.ListenPacket(context.Background(), "udp", addr)
 		if err != nil {
-			return conns, err
+			return sockets, err
 		}
-		conns = append(conns, c.(*net.UDPConn))
+		s, err := newSocket(c.(*net.UDPConn))
+		if err != nil {
+			return sockets, err
+		}
+		sockets = append(sockets, s)
 	}
-	return conns, nil
+	return sockets, nil
 }
 
 // isWildcard tells whether a socket with this address has every address.
@@ -67,56 +71,50 @@ func tellDestination(fd int) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 }
 
-// serveUDP answers what comes to a socket, a batch at a time. It returns when
-// the socket is told to stop reading. servePortable does the same elsewhere.
-func (p *pipeline) serveUDP(conn *net.UDPConn) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("serve UDP: %w", err)
-	}
-	b := newBatch(conn.LocalAddr().(*net.UDPAddr).IP.IsUnspecified())
+// serve answers what comes to the socket, a batch at a time, until the reading is
+// to end. servePortable does the same elsewhere.
+func (s *socket) serve(p *pipeline) error {
+	b := newBatch(s.wildcard)
 	w := p.newWorker("udp")
-	var received, queued, sent int
-	var errno syscall.Errno
-	read := func(fd uintptr) bool { // the poller waits where there is nothing to read
-		received, errno = b.receive(fd)
-		return errno != unix.EAGAIN
-	}
-	write := func(fd uintptr) bool {
-		for sent < queued {
-			n, failed := b.send(fd, sent, queued)
-			switch {
-			case failed == unix.EAGAIN:
-				return false
-			case failed != 0 && failed != unix.EINTR:
-				w.errors[errorWrite].Add(1)
-				sent++ // one that cannot be sent must not keep the others back
+	for !s.ended.Load() {
+		received, errno := b.receive(s.fd)
+		switch {
+		case errno == unix.EAGAIN:
+			if err := s.readable(); err != nil {
+				return err
 			}
-			sent += n
-		}
-		return true
-	}
-	for {
-		if err := raw.Read(read); err != nil {
-			if ended(err) {
-				return nil
-			}
-			return fmt.Errorf("read UDP: %w", err)
-		}
-		if errno != 0 && errno != unix.EINTR {
+		case errno != 0 && errno != unix.EINTR: // such as a port that was unreachable for an earlier reply
 			w.errors[errorRead].Add(1)
 		}
-		queued, sent = 0, 0
+		queued := 0
 		for from := 0; from < received; from += ahead {
 			queued = w.replyAll(b, from, min(from+ahead, received), queued)
 		}
-		if queued > 0 {
-			if err := raw.Write(write); err != nil {
-				return fmt.Errorf("answer over UDP: %w", err)
-			}
+		if err := s.send(w, b, queued); err != nil {
+			return err
 		}
 		w.publish()
 	}
+	return nil
+}
+
+// send sends the queued replies of a batch.
+func (s *socket) send(w *worker, b *batch, queued int) error {
+	for sent := 0; sent < queued; {
+		n, errno := b.send(s.fd, sent, queued)
+		switch errno {
+		case 0, unix.EINTR:
+		case unix.EAGAIN:
+			if err := s.writable(); err != nil {
+				return err
+			}
+		default:
+			w.errors[errorWrite].Add(1)
+			sent++ // one that cannot be sent must not keep the others back
+		}
+		sent += n
+	}
+	return nil
 }
 
 // replyAll queues the replies to some datagrams of a batch, after so many others,

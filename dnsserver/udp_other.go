@@ -2,15 +2,26 @@
 
 package dnsserver
 
-import "net"
+import (
+	"net"
+	"time"
+)
+
+// socket is a bound UDP socket.
+type socket struct{ conn *net.UDPConn }
 
 // listenUDP returns a socket for an address.
-func listenUDP(addr string) ([]*net.UDPConn, error) {
+func listenUDP(addr string) ([]*socket, error) {
 	c, err := net.ListenPacket("udp", addr)
 	if err != nil {
 		return nil, err
 	}
-	return []*net.UDPConn{c.(*net.UDPConn)}, nil
+	return []*socket{{c.(*net.UDPConn)}}, nil
 }
 
-func (p *pipeline) serveUDP(conn *net.UDPConn) error { return p.servePortable(conn) }
+func (s *socket) serve(p *pipeline) error { return p.servePortable(s.conn) }
+
+// end ends the reading, not the writing.
+func (s *socket) end() { _ = s.conn.SetReadDeadline(time.Now()) }
+
+func (s *socket) close() { _ = s.conn.Close() }
