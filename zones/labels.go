@@ -74,11 +74,11 @@ func appendLabel(b []byte, label string) []byte {
 
 // isSpecial tells whether master files have an octet with a backslash.
 func isSpecial(c byte) bool {
-	switch c {
-	case '.', ' ', '\'', '@', ';', '(', ')', '"', '\\':
-		return true
-	}
-	return c < ' ' || c > '~'
+	const (
+		below = 1<<('.'-' ') | 1<<(' '-' ') | 1<<('\''-' ') | 1<<(';'-' ') | 1<<('('-' ') | 1<<(')'-' ') | 1<<('"'-' ') | 1<<('@'-' ')
+		above = uint64(1) << ('\\' - '@')
+	)
+	return c < ' ' || c > '~' || c <= '@' && uint64(below)>>(c-' ')&1 != 0 || c > '@' && above>>(c-'@')&1 != 0
 }
 
 // fits tells whether a name, which has no escapes, is short enough for DNS.

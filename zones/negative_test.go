@@ -2,6 +2,7 @@ package zones
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -65,5 +66,13 @@ func BenchmarkAbsent(b *testing.B) {
 				s.Resolve(v, name, q.Type)
 			}
 		})
+	}
+}
+
+func TestSpecialOctetsAreThoseOfMasterFiles(t *testing.T) {
+	for c := range 256 {
+		if got, want := isSpecial(byte(c)), c < ' ' || c > '~' || strings.IndexByte(`. '@;()"\`, byte(c)) >= 0; got != want {
+			t.Errorf("%q: %v, want %v", rune(c), got, want)
+		}
 	}
 }

@@ -18,7 +18,7 @@ type resolution struct {
 	owner string // and as master files have it
 	qtype uint16
 	zone  *Zone
-	dc    string      // the label in targets that says which datacenter they are in; may be empty
+	home  string      // what targets end in; see appendHome
 	from  *resolution // whose CNAME led here
 	about subject
 
@@ -53,7 +53,6 @@ func (r *resolution) find() *Answer {
 	case r.zone != nil && r.zone.reverse:
 		return r.privateAddress(labels)
 	case r.zone != nil:
-		r.dc = targetLabel(r.v.Datacenter())
 		return r.answer(labels[:len(labels)-r.zone.size])
 	}
 	return &Answer{Rcode: dns.RcodeRefused, Explanation: EDE{

@@ -48,6 +48,7 @@ func (z *Zones) addReverse() {
 	primary := z.Primary()
 	for _, name := range privateZones() {
 		if wire, _ := pack(name); z.byName[wire] == nil {
+			z.sizes.add(len(wire))
 			z.byName[wire] = &Zone{Name: name, size: dns.CountLabel(name), mname: primary.mname, rname: primary.rname, reverse: true}
 		}
 	}

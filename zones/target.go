@@ -52,10 +52,13 @@ func (r *resolution) nodeTarget(n *registry.Node) (t target, ok bool) {
 // appendHome writes what targets end in. It is in the zone that was asked: who
 // asks there may be unable to ask elsewhere.
 func (r *resolution) appendHome(b []byte) []byte {
-	if r.dc != "" {
-		b = append(append(b, r.dc...), '.')
+	if r.home == "" {
+		r.home = r.zone.Name
+		if dc := targetLabel(r.v.Datacenter()); dc != "" {
+			r.home = dc + "." + r.home
+		}
 	}
-	return append(b, r.zone.Name...)
+	return append(b, r.home...)
 }
 
 // targets finds the targets of one answer's endpoints. It remembers what the

@@ -49,6 +49,7 @@ type Zones struct {
 	negativeTTL uint32
 	zones       []*Zone
 	byName      map[string]*Zone // the zones and the reverse zones, by name in wire format
+	sizes       sizes            // of the keys of both
 	above       map[string]bool  // the names in wire format that some zone's name ends in
 	arpa        *Zone            // stands for the zones of addresses that are nobody's private ones
 }
@@ -133,9 +134,11 @@ func (z *Zones) add(name string) error {
 	zone := &Zone{Name: name, size: len(labels), mname: "ns." + name, rname: "hostmaster." + name}
 	z.zones = append(z.zones, zone)
 	z.byName[wire] = zone
+	z.sizes.add(len(wire))
 	for wire != "\x00" {
 		wire = wire[1+wire[0]:]
 		z.above[wire] = true
+		z.sizes.add(len(wire))
 	}
 	return nil
 }
@@ -160,9 +163,19 @@ func (z *Zones) All() iter.Seq[*Zone] { return maps.Values(z.byName) }
 // match returns the longest zone that a name in wire format is in, or nil.
 func (z *Zones) match(wire string) *Zone {
 	for ; wire != ""; wire = wire[1+wire[0]:] {
+		if !z.sizes.has(len(wire)) {
+			continue
+		}
 		if zone := z.byName[wire]; zone != nil {
 			return zone
 		}
 	}
 	return nil
 }
+
+// sizes is a set of the lengths of names, octets: most names need not be looked
+// for, as none is as long.
+type sizes [4]uint64
+
+func (s *sizes) add(n int)      { s[n/64] |= 1 << (n % 64) }
+func (s *sizes) has(n int) bool { return n < 256 && s[n/64]&(1<<(n%64)) != 0 }
