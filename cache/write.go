@@ -73,9 +73,6 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 	}
 	additional := 0
 	if !truncated && (len(p.glue) > 0 || len(p.extra) > 0) {
-		if p.shared > 0 {
-			w.seen = new(seen)
-		}
 		additional = w.additional(head) + w.additional(wrapped) + w.additional(light) + w.extra()
 	}
 	dst = w.dst
@@ -161,16 +158,13 @@ func AppendOPT(dst []byte, extended uint8, do bool, options int) []byte {
 	return append(dst, 0, 0, 41, UDPSize>>8, UDPSize&0xff, extended, 0, flags, 0, byte(options>>8), byte(options))
 }
 
-// seen is a set of shared addresses, by their groups.
-type seen [maxShared/64 + 1]uint64
-
 // writer appends records to a reply while there is room.
 type writer struct {
 	packed *Packed
 	dst    []byte
 	room   int
 	serial uint32
-	seen   *seen // which of the shared addresses are in the reply
+	seen   [maxShared/64 + 1]uint64 // the shared addresses that are in the reply
 }
 
 // answers appends records of the answer, whole ones, in order. It stops at the

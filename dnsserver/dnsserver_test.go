@@ -33,13 +33,16 @@ type lab struct {
 	measured *prometheus.Registry
 }
 
-func newLab(t testing.TB) *lab {
+func newLab(t testing.TB) *lab { return newLabOf(t, "test.") }
+
+// newLabOf returns a lab with these zones.
+func newLabOf(t testing.TB, names ...string) *lab {
 	t.Helper()
 	r, err := embedded.Open(context.Background(), embedded.Config{Node: registry.Node{Name: "n1", Address: "10.0.0.1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	z, err := zones.New(zones.Config{Zones: []string{"test."}, Node: "n1", Service: "rollcall", TTL: 5 * time.Second, NegativeTTL: 5 * time.Second})
+	z, err := zones.New(zones.Config{Zones: names, Node: "n1", Service: "rollcall", TTL: 5 * time.Second, NegativeTTL: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,28 +309,6 @@ func TestLargeServicesAreCappedAlikeForAClient(t *testing.T) {
 	}
 	if len(all) != 250 {
 		t.Errorf("64 clients see %d of 250 instances", len(all))
-	}
-}
-
-func TestEachInstanceIsFirstInTheShareOfItsWeight(t *testing.T) {
-	l := newLab(t)
-	weights := []int{1, 2, 3, 10, 84}
-	for i, weight := range weights {
-		l.register(t, registry.Instance{Service: "web", ID: fmt.Sprint(i), Address: fmt.Sprintf("10.0.1.%d", i), Weights: registry.Weights{Passing: weight, Warning: 1}})
-	}
-	query, _ := question("web.service.test.", dns.TypeA, 0).Pack()
-	w := l.newWorker("udp")
-	const asked = 100_000
-	var first [5]int
-	reply := make([]byte, 0, 512)
-	for range asked {
-		reply = w.serve(reply[:0], query, client)
-		first[reply[len(query)+15]]++ // the last octet of the first address
-	}
-	for i, weight := range weights {
-		if share := 100 * float64(first[i]) / asked; share < float64(weight)-2 || share > float64(weight)+2 {
-			t.Errorf("instance %d of weight %d is first in %.1f %%", i, weight, share)
-		}
 	}
 }
 
