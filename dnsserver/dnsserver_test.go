@@ -351,38 +351,6 @@ func TestOverSockets(t *testing.T) {
 	}
 }
 
-// TestPortableUDP holds the socket loop of other systems to the same answers.
-func TestPortableUDP(t *testing.T) {
-	l := newLab(t)
-	l.register(t, registry.Instance{Service: "web", Port: 80})
-	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error)
-	go func() { ended <- l.servePortable(conn) }()
-	fast := l.run(t)
-	for _, qtype := range []uint16{dns.TypeA, dns.TypeSRV, dns.TypeAAAA, dns.TypeTXT} {
-		m := question("web.service.test.", qtype, 1232)
-		var replies []string
-		for _, addr := range []string{conn.LocalAddr().String(), fast} {
-			answer, _, err := new(dns.Client).Exchange(m, addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			replies = append(replies, answer.String())
-		}
-		if replies[0] != replies[1] {
-			t.Errorf("%s: the portable loop says\n%s\nand the other\n%s", dns.TypeToString[qtype], replies[0], replies[1])
-		}
-	}
-	_ = conn.SetReadDeadline(time.Now())
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-	_ = conn.Close()
-}
-
 func TestRepliesLeaveFromWhereTheQueryCameTo(t *testing.T) {
 	l := newLab(t)
 	l.server.config.Addrs = []string{"0.0.0.0:0"}

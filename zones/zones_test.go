@@ -41,6 +41,7 @@ func check(t *testing.T, z *Zones, rows []row) {
 			a := z.Resolve(row.view, q)
 			wellFormed(t, q, a)
 			resolvesAlike(t, resolver, row.view, q, a)
+			asked(t, row.ask)
 			if diff := cmp.Diff(golden(row.want), render(a)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", row.ask, diff)
 			}
