@@ -17,7 +17,7 @@ func (r *resolution) enter(labels []string) (a *Answer, ok bool) {
 	case v == nil:
 		return r.notYet(r.because("nobody has asked for the datacenter ").labels(labels[0]).text(" before: it is being asked for now")), false
 	}
-	r.v, r.dc = v, targetLabel(v.Datacenter())
+	r.v = v
 	return nil, true
 }
 
@@ -58,7 +58,7 @@ func (r *resolution) query(labels []string) *Answer {
 	case v == nil:
 		return r.notYet(r.because("the prepared query ").labels(labels...).text(" was not executed before: it is now"))
 	}
-	r.v, r.dc = v, targetLabel(v.Datacenter())
+	r.v = v
 	s := v.Service(name)
 	if s == nil {
 		a := r.noData(nil, "the prepared query "+show(labels...)+" finds no instance")
