@@ -75,7 +75,7 @@ func appendLabel(b []byte, label string) []byte {
 // isSpecial tells whether master files have an octet with a backslash.
 func isSpecial(c byte) bool {
 	const (
-		below = 1<<('.'-' ') | 1<<(' '-' ') | 1<<('\''-' ') | 1<<(';'-' ') | 1<<('('-' ') | 1<<(')'-' ') | 1<<('"'-' ') | 1<<('@'-' ')
+		below = 1 /* the blank */ | 1<<('.'-' ') | 1<<('\''-' ') | 1<<(';'-' ') | 1<<('('-' ') | 1<<(')'-' ') | 1<<('"'-' ') | 1<<('@'-' ')
 		above = uint64(1) << ('\\' - '@')
 	)
 	return c < ' ' || c > '~' || c <= '@' && uint64(below)>>(c-' ')&1 != 0 || c > '@' && above>>(c-'@')&1 != 0

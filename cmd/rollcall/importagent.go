@@ -76,9 +76,9 @@ func (t *target) judgeLine(line *numbered) error {
 	case t.agents[node] && (line.instance != nil || len(line.checks) > 0):
 		return fmt.Errorf("the node %q has a Consul agent of its own, which would remove this: import it there, or elsewhere with --rename-node", line.node.Name)
 	case line.node.Address == "" && !t.nodes[node]:
-		return fmt.Errorf("Address of the new node %q is missing", line.node.Name)
+		return fmt.Errorf("the new node %q has no Address", line.node.Name)
 	case line.node.Address == "" && t.node != "" && !line.keepNode:
-		return fmt.Errorf("Address of the node %q is missing, which Consul does without only with SkipNodeUpdate", line.node.Name)
+		return fmt.Errorf("the node %q has no Address, which Consul does without only with SkipNodeUpdate", line.node.Name)
 	}
 	return nil
 }
