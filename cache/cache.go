@@ -6,6 +6,11 @@
 // and put the asker's own question in front. That is all a query costs once its
 // answer is here: a look-up, an atomic load and a few copies.
 //
+// A worker that answers many questions has a Front before the Cache, where it
+// shares no memory that is written to with another core. Names that do not exist
+// are in neither: a zone's Denial is the reply to them all, but for the name and
+// the reason.
+//
 // The invariant: no answer outlives its truth. Get returns nothing whose Stamp
 // was superseded, whatever the store underneath still holds. The store is
 // ristretto, which may forget or refuse an answer at any time; that makes the

@@ -2,8 +2,10 @@ package dnsserver
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -122,4 +124,52 @@ func TestLowerCaseIsThatOfASCII(t *testing.T) {
 			}
 		}
 	}
+}
+
+// BenchmarkWorkers answers with a worker a core, which share the registry and the
+// cache. With -cpu 1,2 the processor time of a query is to stay the same, on
+// however busy a machine.
+func BenchmarkWorkers(b *testing.B) {
+	l := newLab(b)
+	var queries, absent [][]byte
+	for n := range 200 {
+		service := fmt.Sprintf("web%d", n)
+		l.registerMany(b, service, 3)
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeSRV} {
+			query, _ := question(service+".service.test.", qtype, 1232).Pack()
+			queries = append(queries, query)
+		}
+		query, _ := question(fmt.Sprintf("wbe%d.service.test.", n), dns.TypeA, 1232).Pack()
+		absent = append(absent, query)
+	}
+	for _, row := range []struct {
+		name    string
+		queries [][]byte
+	}{{"hit", queries}, {"hit-one-name", queries[:1]}, {"nx", absent}} {
+		b.Run(row.name, func(b *testing.B) {
+			b.ReportAllocs()
+			before := processorTime(b)
+			b.RunParallel(func(pb *testing.PB) {
+				w := l.newWorker("udp")
+				reply := make([]byte, 0, cache.UDPSize)
+				for n := 0; pb.Next(); n++ {
+					w.read(&w.queries[0], row.queries[n%len(row.queries)])
+					if reply = w.reply(&w.queries[0], reply[:0], client.Addr()); n%64 == 0 {
+						w.publish()
+					}
+				}
+			})
+			b.ReportMetric(float64(processorTime(b)-before)/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
+// processorTime returns how much this process has used.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
