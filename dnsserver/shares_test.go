@@ -29,8 +29,8 @@ func TestEachInstanceIsFirstInTheShareOfItsWeight(t *testing.T) {
 		}
 	}
 	for service, weights := range services {
-		for _, transport := range []string{"udp", "tcp"} {
-			for _, clients := range []int{1, 2, 7} {
+		for transport, counts := range map[string][]int{"udp": {1, 7}, "tcp": {2}} {
+			for _, clients := range counts {
 				shares := l.shares(t, service, transport, clients, len(weights))
 				total := 0
 				for _, weight := range weights {
