@@ -118,3 +118,32 @@ func sorted(reply []byte) []byte {
 	}
 	return append(out, reply[at:]...)
 }
+
+func TestTheServerEndsWhileQueriesCome(t *testing.T) {
+	l := newLab(t)
+	stop, ended := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() { // after the server has ended
+		close(stop)
+		<-ended
+	})
+	conn, err := net.Dial("udp", l.run(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	query, _ := question("test.", dns.TypeSOA, 0).Pack()
+	go func() {
+		defer close(ended)
+		defer conn.Close()
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = conn.Write(query) // refused, once nobody listens
+			}
+		}
+	}()
+	if _, err := conn.Read(make([]byte, 512)); err != nil {
+		t.Error(err)
+	}
+}
