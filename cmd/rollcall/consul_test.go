@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/consul/api"
 	"github.com/miekg/dns"
 
+	"github.com/rollcall-dns/rollcall/health"
 	"github.com/rollcall-dns/rollcall/registry/consul/consultest"
 )
 
@@ -22,8 +23,8 @@ func runningInFront(t testing.TB, agent *consultest.Agent, edit func(*settings))
 	t.Helper()
 	settings := &settings{
 		dnsAddrs: []string{"127.0.0.1:0"}, adminAddr: "127.0.0.1:0", dataDir: t.TempDir(),
-		consul: &consulSettings{address: agent.Address()},
-		ttl:    5 * time.Second, negativeTTL: 5 * time.Second, maxAnswers: 100, logger: slog.New(slog.DiscardHandler),
+		consul: &consulSettings{address: agent.Address()}, checkAllow: health.Private(),
+		ttl: 5 * time.Second, negativeTTL: 5 * time.Second, maxAnswers: 100, logger: slog.New(slog.DiscardHandler),
 	}
 	if edit != nil {
 		edit(settings)
@@ -110,7 +111,7 @@ func TestDNSChecksRunHere(t *testing.T) {
 	s := runningInFront(t, agent, nil)
 	put(t, "http://"+s.adminAddr().String()+"/v1/agent/service/register", object{
 		"Name": "resolver", "Port": 53,
-		"Check": object{"DNS": "dns://" + packets.LocalAddr().String() + "/example.com?type=A", "Interval": "1s", "Timeout": "500ms"},
+		"Check": object{"DNS": "dns://" + packets.LocalAddr().String() + "/example.com?type=A", "Interval": "1s", "Timeout": "1s"},
 	})
 	seen := func(status string) func() bool {
 		return func() bool {
@@ -119,7 +120,7 @@ func TestDNSChecksRunHere(t *testing.T) {
 			return err == nil && c != nil && c.Type == "ttl" && c.Status == status
 		}
 	}
-	consultest.Eventually(t, 10*time.Second, "Consul knows that it is well", seen("passing"))
+	consultest.Eventually(t, 30*time.Second, "Consul knows that it is well", seen("passing"))
 	time.Sleep(5 * time.Second) // longer than the heartbeat's TTL at Consul
 	if !seen("passing")() {
 		t.Error("the heartbeats have stopped")
@@ -128,7 +129,7 @@ func TestDNSChecksRunHere(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ended
-	consultest.Eventually(t, 10*time.Second, "Consul knows that it is not", seen("critical"))
+	consultest.Eventually(t, 30*time.Second, "Consul knows that it is not", seen("critical"))
 }
 
 // start starts a server in this process, which ends with the test.
