@@ -74,8 +74,8 @@ func (d *Denial) Append(dst []byte, q *Query, why []byte) []byte {
 		if !explained {
 			why = nil
 		}
-		dst = AppendOPT(dst, 0, q.DO, len(stale)+errorSize(why))
-		dst = append(dst, stale...)
+		dst = AppendOPT(dst, 0, q.DO, len(q.Options)+len(stale)+errorSize(why))
+		dst = append(append(dst, q.Options...), stale...)
 		if len(why) > 0 {
 			dst = appendError(dst, dns.ExtendedErrorCodeOther, why)
 		}

@@ -30,6 +30,7 @@ type Query struct {
 	Serial   uint32     // of the zone, now
 	Turn     uint32     // which of the answer's orders this reply takes; the next one takes the next
 	Stale    bool       // nobody knows whether the answer is still true
+	Options  []byte     // of the reply's OPT record, ready to be sent
 }
 
 // staleTTL is for how long, in seconds, a client may keep an answer that may no
@@ -84,8 +85,8 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 		if !explained {
 			ede = nil
 		}
-		dst = AppendOPT(dst, 0, q.DO, len(stale)+len(ede))
-		dst = append(append(dst, stale...), ede...)
+		dst = AppendOPT(dst, 0, q.DO, len(q.Options)+len(stale)+len(ede))
+		dst = append(append(append(dst, q.Options...), stale...), ede...)
 	}
 	flags := byte(0)
 	if p.authoritative {
@@ -99,13 +100,13 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 }
 
 // reserve takes from the room of a reply what its OPT record needs: with the
-// option that says that the answer is stale, if it is, and another of so many
-// octets, if they fit.
+// query's own options, the one that says that the answer is stale, if it is, and
+// another of so many octets, if they fit.
 func (q *Query) reserve(room *int, ede int) (stale []byte, explained bool) {
 	if !q.EDNS {
 		return nil, false
 	}
-	*room -= optSize
+	*room -= optSize + len(q.Options)
 	if q.Stale && len(staleEDE) <= *room {
 		stale = staleEDE
 		*room -= len(stale)

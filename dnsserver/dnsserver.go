@@ -37,6 +37,8 @@ type Config struct {
 	// Freshness tells how far the registry's View can be trusted. It is asked with
 	// each query, and must not block; nil: it is the truth.
 	Freshness func() *registry.Freshness
+	// RateLimit bounds replies over UDP.
+	RateLimit RateLimit
 	// MaxStale is for how long a View that is not kept fresh is answered from;
 	// zero: for as long as it takes.
 	MaxStale time.Duration
@@ -61,6 +63,7 @@ func New(config Config) (*Server, error) {
 	p := &pipeline{
 		registry: config.Registry, zones: config.Zones, cache: config.Cache, logger: config.Logger,
 		freshness: config.Freshness, maxStale: config.MaxStale, metrics: newMetrics(), denials: make(map[*zones.Zone]*cache.Denial),
+		cookies: newCookies(time.Now()), limiter: newLimiter(config.RateLimit),
 	}
 	if p.freshness == nil {
 		p.freshness = func() *registry.Freshness { return &always }

@@ -14,6 +14,7 @@ import (
 const (
 	dropShort = iota
 	dropReply
+	dropRate
 	dropReasons
 )
 
@@ -28,7 +29,7 @@ const (
 // The label values of what is counted by number. Nothing that a client chooses
 // freely is a label.
 var (
-	dropNames   = [dropReasons]string{"short", "reply"}
+	dropNames   = [dropReasons]string{"short", "reply", "rate"}
 	errorNames  = [errorKinds]string{"pack", "read", "write"}
 	familyNames = [2]string{"4", "6"}
 	typesNamed  = [...]uint16{
@@ -68,7 +69,7 @@ func (c *counter) publish() {
 type tally struct {
 	transport string
 	requests  [2][typeOther + 1]counter
-	responses [17]counter // by response code; BADVERS is the last
+	responses [24]counter // by response code; BADCOOKIE is the last
 	dropped   [dropReasons]counter
 	errors    [errorKinds]counter
 	truncated counter

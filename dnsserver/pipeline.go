@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -33,6 +34,8 @@ type pipeline struct {
 
 	freshness func() *registry.Freshness
 	maxStale  time.Duration
+	cookies   *cookies
+	limiter   *limiter // nil: there is none
 }
 
 // always is how fresh a View is that is the truth itself.
@@ -108,6 +111,7 @@ func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 	}()
 	start := w.begin()
 	w.request(q, from)
+	baked := q.cookie == nil || w.bakes(q, from)
 	switch {
 	case q.opcode() != dns.OpcodeQuery:
 		reply = w.fail(q, dst, dns.RcodeNotImplemented)
@@ -115,12 +119,48 @@ func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 		reply = w.fail(q, dst, dns.RcodeFormatError)
 	case q.version != 0:
 		reply = w.fail(q, dst, dns.RcodeBadVers)
+	case !baked:
+		reply = w.fail(q, dst, dns.RcodeBadCookie)
 	case q.class != dns.ClassINET, q.qtype == dns.TypeAXFR, q.qtype == dns.TypeIXFR:
 		reply = w.fail(q, dst, dns.RcodeRefused)
 	default:
 		reply = w.answer(q, dst, from)
 	}
+	if w.limiter != nil && !w.stream && !q.known {
+		reply = w.limited(q, dst, reply, from)
+	}
 	w.end(start)
+	return reply
+}
+
+// bakes puts a cookie into the reply for the one of the query. It returns false
+// where the client has to ask again with that, because it has shown another over
+// a transport that lets anybody ask in its name.
+func (w *worker) bakes(q *query, from netip.Addr) bool {
+	now := time.Now()
+	w.cookies.give(&q.given, q.cookie, from, now)
+	q.known = len(q.cookie) > clientCookie && w.cookies.good(q.cookie, from, now)
+	return q.known || w.stream || len(q.cookie) == clientCookie
+}
+
+// limited returns what of a reply is sent to a network that gets many.
+func (w *worker) limited(q *query, dst, reply []byte, from netip.Addr) []byte {
+	switch w.limiter.judge(from, int(reply[len(dst)+3]&0xf), time.Now()) {
+	case send:
+		return reply
+	case drop:
+		w.dropped[dropRate].Add(1)
+		return nil
+	}
+	w.truncated.Add(1)
+	start := len(dst)
+	reply[start+2] |= 0x02 // TC
+	clear(reply[start+6 : start+headerSize])
+	reply = reply[:start+q.end]
+	if q.edns {
+		reply[start+11] = 1
+		reply = append(cache.AppendOPT(reply, 0, q.do, len(q.options())), q.options()...)
+	}
 	return reply
 }
 
@@ -132,6 +172,7 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 	ask := cache.Query{
 		Message: q.msg, End: q.end, EDNS: q.edns, DO: q.do,
 		Client: client, Limit: w.limit(q), Serial: uint32(view.ContentIndex()), Stale: fresh.Stale,
+		Options: q.options(),
 	}
 	packed, turn := w.find(q)
 	if packed == nil {
@@ -199,7 +240,9 @@ func (w *worker) notReady(q *query, dst []byte) []byte {
 	const text = "the registry has not told yet what there is, or too long ago"
 	reply := w.fail(q, dst, dns.RcodeServerFailure)
 	if q.edns {
-		reply = append(reply[:len(reply)-2], 0, byte(6+len(text)), 0, dns.EDNS0EDE, 0, byte(2+len(text)), 0, byte(dns.ExtendedErrorCodeNotReady))
+		at := len(reply) - len(q.options())
+		binary.BigEndian.PutUint16(reply[at-2:], uint16(len(q.options())+6+len(text)))
+		reply = append(reply, 0, dns.EDNS0EDE, 0, byte(2+len(text)), 0, byte(dns.ExtendedErrorCodeNotReady))
 		reply = append(reply, text...)
 	}
 	return reply
@@ -235,7 +278,8 @@ func (w *worker) fail(q *query, dst []byte, rcode int) []byte {
 	}
 	if q.edns {
 		dst[start+11] = 1
-		dst = cache.AppendOPT(dst, uint8(rcode>>4), q.do, 0)
+		dst = cache.AppendOPT(dst, uint8(rcode>>4), q.do, len(q.options()))
+		dst = append(dst, q.options()...)
 	}
 	w.responses[min(rcode, len(w.responses)-1)].Add(1)
 	return dst

@@ -33,7 +33,10 @@ type query struct {
 	edns    bool // an OPT record was read
 	do      bool
 	version uint8
-	udpSize int // as the OPT record says
+	udpSize int                // as the OPT record says
+	cookie  []byte             // the client's, and perhaps ours behind it; nil: none
+	known   bool               // the cookie shows that the client has its address
+	given   [cookieOption]byte // room for the reply's
 }
 
 // name returns the name on the wire in lower case, until the next query.
@@ -41,11 +44,19 @@ func (q *query) name() []byte { return q.key[:q.size-2] }
 
 func (q *query) opcode() int { return int(q.msg[2] >> 3 & 0xf) }
 
+// options returns what goes into the reply's OPT record: a cookie for a cookie.
+func (q *query) options() []byte {
+	if q.cookie == nil {
+		return nil
+	}
+	return q.given[:]
+}
+
 // read reads a packet with a whole header. It returns false where the packet is
 // malformed; what was read until then stays in q.
 func (q *query) read(msg []byte) bool {
 	q.msg, q.size, q.end = msg, 0, headerSize
-	q.edns, q.do, q.version, q.udpSize = false, false, 0, 0
+	q.edns, q.do, q.version, q.udpSize, q.cookie, q.known = false, false, 0, 0, nil, false
 	count := func(at int) int { return int(binary.BigEndian.Uint16(msg[at:])) }
 	if count(4) != 1 || !q.readQuestion() { // RFC 9619: one question, no more, no less
 		return false
@@ -158,11 +169,12 @@ func (q *query) readAdditional(at int) (end int, ok bool) {
 	q.udpSize = int(binary.BigEndian.Uint16(msg[at+3:]))
 	q.version = msg[at+6]
 	q.do = msg[at+7]&0x80 != 0
-	return end, wellFormed(msg[at+11 : end])
+	return end, q.readOptions(msg[at+11 : end])
 }
 
-// wellFormed tells whether the options of an OPT record are.
-func wellFormed(options []byte) bool {
+// readOptions reads the options of an OPT record, of which only cookies mean
+// something here. It returns false where they are malformed.
+func (q *query) readOptions(options []byte) bool {
 	for len(options) > 0 {
 		if len(options) < 4 {
 			return false
@@ -171,9 +183,14 @@ func wellFormed(options []byte) bool {
 		if 4+size > len(options) {
 			return false
 		}
-		// RFC 7873, 5.2.2: a client's cookie, and perhaps a server's of 8 to 32.
-		if code == optionCookie && size != 8 && (size < 16 || size > 40) {
-			return false
+		if code == optionCookie {
+			// RFC 7873, 5.2.2: a client's cookie, and perhaps a server's of 8 to 32.
+			if size != 8 && (size < 16 || size > 40) {
+				return false
+			}
+			if q.cookie == nil { // 5.2: of several the first counts
+				q.cookie = options[4 : 4+size]
+			}
 		}
 		options = options[4+size:]
 	}

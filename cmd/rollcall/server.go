@@ -88,7 +88,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	}
 	s.dns, err = dnsserver.New(dnsserver.Config{
 		Registry: s.registry, Zones: z, Cache: s.cache, Addrs: s.settings.dnsAddrs,
-		Freshness: s.registry.freshness, MaxStale: s.settings.maxStale,
+		Freshness: s.registry.freshness, MaxStale: s.settings.maxStale, RateLimit: s.settings.rateLimit,
 		Logger: s.settings.logger, Metrics: metrics,
 	})
 	if err != nil {

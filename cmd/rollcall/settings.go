@@ -16,6 +16,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/urfave/cli/v2"
 
+	"github.com/rollcall-dns/rollcall/dnsserver"
 	"github.com/rollcall-dns/rollcall/health"
 	"github.com/rollcall-dns/rollcall/registry/admin"
 )
@@ -29,7 +30,8 @@ type settings struct {
 	zones            []string        // with their final dot, the primary one first; nil: the registry says
 	consul           *consulSettings // nil: the registry is embedded
 	maxStale         time.Duration   // zero: for as long as it takes
-	dataDir          string          // empty: in memory only
+	rateLimit        dnsserver.RateLimit
+	dataDir          string // empty: in memory only
 	datacenter       string
 	node             string
 	nodeAddress      string
@@ -62,6 +64,8 @@ func serveFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "negative-ttl", Value: 5 * time.Second, EnvVars: serveEnv("NEGATIVE_TTL"), Category: "DNS", Usage: "how long they may keep one that says that there is nothing"},
 		&cli.BoolFlag{Name: "only-passing", EnvVars: serveEnv("ONLY_PASSING"), Category: "DNS", Usage: "leave out instances in state warning, as those in critical"},
 		&cli.IntFlag{Name: "max-answers", Value: 100, EnvVars: serveEnv("MAX_ANSWERS"), Category: "DNS", Usage: "most records of one type in an answer; BIND takes no more than 100"},
+		&cli.IntFlag{Name: "rate-limit", Value: 200, EnvVars: serveEnv("RATE_LIMIT"), Category: "DNS", Usage: "most replies of a kind over UDP to a /24 or /56 in a second, beside those with a cookie; 0: no limit"},
+		&cli.StringSliceFlag{Name: "rate-limit-exempt", DefaultText: "loopback and the private networks", EnvVars: serveEnv("RATE_LIMIT_EXEMPT"), Category: "DNS", Usage: "`NETWORK` that has no such limit (repeatable)"},
 
 		&cli.StringFlag{Name: "admin-addr", Value: "127.0.0.1:5380", EnvVars: serveEnv("ADMIN_ADDR"), Category: "HTTP", Usage: "`ADDRESS` to serve HTTP on"},
 		&cli.StringFlag{Name: "admin-token-file", EnvVars: serveEnv("ADMIN_TOKEN_FILE"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with the token that HTTP clients have to show, or a line NAME SECRET read|write [PREFIX…] for each of several"},
@@ -162,6 +166,13 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 	check("negative-ttl", checkTTL(s.negativeTTL))
 	check("max-answers", atLeast(1, s.maxAnswers))
 	check("check-concurrency", atLeast(0, s.checkConcurrency))
+	check("rate-limit", atLeast(0, ctx.Int("rate-limit")))
+	s.rateLimit = dnsserver.RateLimit{PerSecond: ctx.Int("rate-limit"), Exempt: health.Private()}
+	if ctx.IsSet("rate-limit-exempt") {
+		var err error
+		s.rateLimit.Exempt, err = parseNetworks(separate(ctx.StringSlice("rate-limit-exempt")))
+		check("rate-limit-exempt", err)
+	}
 	s.checkAllow = defaultCheckAllow(s.adminAddr)
 	if ctx.IsSet("check-allow") {
 		var err error

@@ -1,0 +1,89 @@
+package dnsserver
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+func TestANetworkGetsSoManyRepliesASecond(t *testing.T) {
+	l := newLimiter(RateLimit{PerSecond: 200, Exempt: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	second := time.Unix(1_700_000_000, 0)
+	count := func(from string, rcode, replies int, at time.Time) (n [3]int) {
+		for i := range replies {
+			a := netip.MustParseAddr(from)
+			if a.Is4() { // from all over a /24
+				octets := a.As4()
+				octets[3] = byte(i)
+				a = netip.AddrFrom4(octets)
+			}
+			n[l.judge(a, rcode, at)]++
+		}
+		return n
+	}
+	for _, row := range []struct {
+		behaviour, from string
+		rcode           int
+		at              time.Time
+		want            [3]int
+	}{
+		{"a flood", "192.0.2.0", dns.RcodeSuccess, second, [3]int{200, 4900, 4900}},
+		{"denials beside it", "192.0.2.0", dns.RcodeNameError, second, [3]int{200, 4900, 4900}},
+		{"the next second", "192.0.2.0", dns.RcodeSuccess, second.Add(time.Second), [3]int{200, 4900, 4900}},
+		{"another network", "192.0.3.0", dns.RcodeSuccess, second, [3]int{200, 4900, 4900}},
+		{"an IPv6 network", "2001:db8::1", dns.RcodeSuccess, second, [3]int{200, 4900, 4900}},
+		{"one that is exempt", "10.1.2.0", dns.RcodeSuccess, second, [3]int{10000, 0, 0}},
+	} {
+		if got := count(row.from, row.rcode, 10_000, row.at); got != row.want {
+			t.Errorf("%s: sent, cut and dropped are %v, want %v", row.behaviour, got, row.want)
+		}
+	}
+}
+
+func TestWhoAsksTooMuchIsToldToComeOverTCP(t *testing.T) {
+	l := newLab(t)
+	l.register(t, registry.Instance{Service: "web", Port: 80})
+	l.limiter = newLimiter(RateLimit{PerSecond: 1})
+	ask := func(transport string, m *dns.Msg) *dns.Msg {
+		query, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply := l.newWorker(transport).serve(nil, query, client)
+		if reply == nil {
+			return nil
+		}
+		answer := new(dns.Msg)
+		if err := answer.Unpack(reply); err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	var sent, cut, dropped int
+	for range 30 { // they may fall into two seconds
+		switch reply := ask("udp", question("web.service.test.", dns.TypeSRV, 1232)); {
+		case reply == nil:
+			dropped++
+		case reply.Truncated && len(reply.Answer) == 0 && reply.IsEdns0() != nil && len(reply.Extra) == 1:
+			cut++
+		case len(reply.Answer) == 1:
+			sent++
+		}
+	}
+	if sent == 0 || sent > 2 || cut < 10 || dropped < 10 || sent+cut+dropped != 30 {
+		t.Errorf("sent %d, cut short %d, dropped %d", sent, cut, dropped)
+	}
+	if reply := ask("tcp", question("web.service.test.", dns.TypeSRV, 1232)); reply == nil || len(reply.Answer) != 1 {
+		t.Errorf("over TCP: %v", reply)
+	}
+	cookie := cookieOf(ask("tcp", withCookie(question("web.service.test.", dns.TypeSRV, 1232), "0102030405060708")))
+	for range 5 {
+		if reply := ask("udp", withCookie(question("web.service.test.", dns.TypeSRV, 1232), cookie)); reply == nil || len(reply.Answer) != 1 {
+			t.Errorf("with its cookie: %v", reply)
+		}
+	}
+}
