@@ -3,9 +3,10 @@
 //
 // The transports, udp.go and tcp.go, only read and write octets. pipeline.go is
 // to be read from top to bottom, in the order in which things happen to a query:
-// what must not be answered, what is malformed, what is refused, the packed
-// answer from the cache or else from a View, its size. What the names mean is
-// not decided here but in package zones.
+// what must not be answered, what is malformed, whose cookie it bears, what is
+// refused, the packed answer from the cache or else from a View, its size, and
+// whether its network gets too much. What the names mean is not decided here but
+// in package zones.
 //
 // A query waits for nothing: it loads one View, and takes no lock that a
 // registration holds.

@@ -11,7 +11,8 @@
 // Connections are few, because Consul cuts off a client that has 200. Three
 // questions see everything (sync.go), and a service that somebody asked for
 // lately has one of its own within the budget (watch.go). How answers are
-// ordered and what they may delete is in apply.go.
+// ordered and what they may delete is in apply.go. Other datacenters and prepared
+// queries, which somebody has to ask for first, are in elsewhere.go.
 //
 // Nothing of DNS or of the admin endpoint may live here.
 package consul
