@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -85,5 +86,47 @@ func TestWhoAsksTooMuchIsToldToComeOverTCP(t *testing.T) {
 		if reply := ask("udp", withCookie(question("web.service.test.", dns.TypeSRV, 1232), cookie)); reply == nil || len(reply.Answer) != 1 {
 			t.Errorf("with its cookie: %v", reply)
 		}
+	}
+}
+
+// TestRepliesThatAreDroppedLeaveTheOthersOfTheirBatch has whole batches on a
+// socket, of which only some datagrams get a reply.
+func TestRepliesThatAreDroppedLeaveTheOthersOfTheirBatch(t *testing.T) {
+	l := newLab(t)
+	l.register(t, registry.Instance{Service: "web", Port: 80})
+	l.limiter = newLimiter(RateLimit{PerSecond: 1})
+	c, err := net.Dial("udp", l.run(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const queries = 200
+	for id := range queries {
+		m := question("web.service.test.", dns.TypeA, 1232)
+		m.Id = uint16(id)
+		query, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write(query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := make(map[uint16]bool)
+	reply := make([]byte, 1500)
+	for {
+		_ = c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+		n, err := c.Read(reply)
+		if err != nil {
+			break
+		}
+		m := new(dns.Msg)
+		if err := m.Unpack(reply[:n]); err != nil || seen[m.Id] || len(m.Question) != 1 {
+			t.Fatalf("%v, %v, a second time: %v", m, err, seen[m.Id])
+		}
+		seen[m.Id] = true
+	}
+	if len(seen) < queries/3 || len(seen) > 2*queries/3 {
+		t.Errorf("%d of %d queries got a reply, want about half of them", len(seen), queries)
 	}
 }

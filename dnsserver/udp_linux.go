@@ -131,8 +131,10 @@ func (w *worker) replyAll(b *batch, first, end, queued int) int {
 	}
 	w.front.Warm(hashes[:n])
 	for k, i := range numbers[:n] {
-		b.reply(queued, i, w.reply(&w.queries[k], b.replies[i][:0], b.from(i)))
-		queued++
+		if reply := w.reply(&w.queries[k], b.replies[i][:0], b.from(i)); reply != nil {
+			b.reply(queued, i, reply)
+			queued++
+		}
 	}
 	return queued
 }
