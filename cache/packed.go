@@ -79,6 +79,11 @@ func (p *Packed) Capped() bool { return p.capped }
 // as DNS demands.
 func (p *Packed) Skipped() int { return p.skipped }
 
+// isReferral tells whether the answer says who else is to be asked.
+func (p *Packed) isReferral() bool {
+	return !p.authoritative && len(p.answers) == 0 && len(p.authority) > 0
+}
+
 // subsetFor returns the client's subset: the same for the same client, from any
 // port and over any transport, for as long as the answer stays the same.
 func (p *Packed) subsetFor(client netip.Addr) *subset {

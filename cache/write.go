@@ -76,6 +76,9 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 	if !truncated && (len(p.glue) > 0 || len(p.extra) > 0) {
 		additional = w.additional(head) + w.additional(wrapped) + w.additional(light) + w.extra()
 	}
+	if p.isReferral() && authority+additional < len(p.authority)+len(p.extra) {
+		truncated = true // it is good for nothing without the addresses (RFC 9471, section 3)
+	}
 	dst = w.dst
 	if q.Stale {
 		shortenTTLs(dst[start+q.End:], staleTTL)

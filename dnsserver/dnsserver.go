@@ -63,18 +63,16 @@ func New(config Config) (*Server, error) {
 	}
 	p := &pipeline{
 		registry: config.Registry, zones: config.Zones, cache: config.Cache, logger: config.Logger,
-		freshness: config.Freshness, maxStale: config.MaxStale, metrics: newMetrics(), denials: make(map[*zones.Zone]*cache.Denial),
+		freshness: config.Freshness, maxStale: config.MaxStale, metrics: newMetrics(), denials: make(denials),
 		cookies: newCookies(time.Now()), limiter: newLimiter(config.RateLimit),
 	}
 	if p.freshness == nil {
 		p.freshness = func() *registry.Freshness { return &always }
 	}
 	for zone := range config.Zones.All() {
-		denial, err := config.Cache.NewDenial(config.Zones.SOA(zone, config.Registry.View()))
-		if err != nil {
+		if err := p.denials.prepare(zone, config); err != nil {
 			return nil, fmt.Errorf("prepare the answers for names that are not in %s: %w", zone.Name, err)
 		}
-		p.denials[zone] = denial
 	}
 	if config.Metrics != nil {
 		if err := config.Metrics.Register(p.metrics); err != nil {

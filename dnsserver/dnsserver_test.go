@@ -21,6 +21,7 @@ import (
 	"github.com/rollcall-dns/rollcall/registry"
 	"github.com/rollcall-dns/rollcall/registry/embedded"
 	"github.com/rollcall-dns/rollcall/zones"
+	"github.com/rollcall-dns/rollcall/zones/static"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,13 +37,16 @@ type lab struct {
 func newLab(t testing.TB) *lab { return newLabOf(t, "test.") }
 
 // newLabOf returns a lab with these zones.
-func newLabOf(t testing.TB, names ...string) *lab {
+func newLabOf(t testing.TB, names ...string) *lab { return newLabWith(t, nil, names...) }
+
+// newLabWith returns a lab with zone files, too.
+func newLabWith(t testing.TB, files static.Files, names ...string) *lab {
 	t.Helper()
 	r, err := embedded.Open(context.Background(), embedded.Config{Node: registry.Node{Name: "n1", Address: "10.0.0.1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	z, err := zones.New(zones.Config{Zones: names, Node: "n1", Service: "rollcall", TTL: 5 * time.Second, NegativeTTL: 5 * time.Second})
+	z, err := zones.New(zones.Config{Zones: names, Node: "n1", Service: "rollcall", TTL: 5 * time.Second, NegativeTTL: 5 * time.Second, Files: files})
 	if err != nil {
 		t.Fatal(err)
 	}

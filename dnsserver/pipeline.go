@@ -30,7 +30,7 @@ type pipeline struct {
 	cache    *cache.Cache
 	logger   *slog.Logger
 	metrics  *metrics
-	denials  map[*zones.Zone]*cache.Denial
+	denials  denials
 
 	freshness func() *registry.Freshness
 	maxStale  time.Duration
@@ -171,14 +171,14 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 	view := w.registry.View()
 	ask := cache.Query{
 		Message: q.msg, End: q.end, EDNS: q.edns, DO: q.do,
-		Client: client, Limit: w.limit(q), Serial: uint32(view.ContentIndex()), Stale: fresh.Stale,
+		Client: client, Limit: w.limit(q), Stale: fresh.Stale,
 		Options: q.options(),
 	}
 	packed, turn := w.find(q)
 	if packed == nil {
 		answer, absence := w.resolver.Resolve(view, q.name(), q.qtype)
 		if absence != nil {
-			return w.deny(q, dst, &ask, absence, fresh)
+			return w.deny(q, dst, &ask, view, absence, fresh)
 		}
 		var err error
 		if packed, err = w.cache.Pack(q.key[:q.size], answer); err != nil {
@@ -191,8 +191,12 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 	}
 	ask.Turn = turn
 	packed.Use()
-	if packed.Zone() == nil {
-		ask.Stale = false // it is somebody else's name, and does not depend on the registry
+	zone := packed.Zone()
+	if zone != nil {
+		ask.Serial = zone.Serial(view)
+	}
+	if zone == nil || !zone.Registered() {
+		ask.Stale = false // the name does not depend on the registry
 	} else if fresh.Stale && !w.trusts(fresh) {
 		return w.notReady(q, dst)
 	}
@@ -221,12 +225,21 @@ func (w *worker) find(q *query) (*cache.Packed, uint32) {
 
 // deny answers that a name does not exist. That is made anew each time, and kept
 // nowhere: names that somebody makes up crowd out no other's answer.
-func (w *worker) deny(q *query, dst []byte, ask *cache.Query, absence *zones.Absence, fresh *registry.Freshness) []byte {
-	if fresh.Stale && !w.trusts(fresh) {
+func (w *worker) deny(q *query, dst []byte, ask *cache.Query, view *registry.View, absence *zones.Absence, fresh *registry.Freshness) []byte {
+	zone := absence.Zone
+	if !zone.Registered() {
+		ask.Stale = false
+	} else if fresh.Stale && !w.trusts(fresh) {
 		return w.notReady(q, dst)
 	}
+	denial, err := w.denials.of(zone, w.zones, w.cache, view)
+	if err != nil {
+		w.errors[errorPack].Add(1)
+		return w.fail(q, dst, dns.RcodeServerFailure)
+	}
 	w.responses[dns.RcodeNameError].Add(1)
-	return w.denials[absence.Zone].Append(dst, ask, absence.Why)
+	ask.Serial = zone.Serial(view)
+	return denial.Append(dst, ask, absence.Why)
 }
 
 // trusts tells whether a View that is not kept fresh may be answered from. One

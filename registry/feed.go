@@ -40,7 +40,7 @@ func (f *Feed) Publish(u *Update) {
 	}
 	f.view.Store(u.View)
 	for _, s := range u.superseded {
-		s.supersede()
+		s.Supersede()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

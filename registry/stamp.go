@@ -53,7 +53,9 @@ func (s *Stamp) Done() <-chan struct{} {
 	return s.done
 }
 
-func (s *Stamp) supersede() {
+// Supersede says that whatever was made from it is no longer true. It is called
+// after the change can be seen.
+func (s *Stamp) Supersede() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.superseded.Swap(true) {

@@ -19,9 +19,12 @@ const maxServers = 3
 // SOA returns the SOA of a zone. Its serial moves with what can be found, and
 // its own TTL is the minimum, for which negative answers are kept (RFC 2308).
 func (z *Zones) SOA(zone *Zone, v *registry.View) *dns.SOA {
+	if zone.static {
+		return zone.file.Zone().SOA()
+	}
 	soa := &dns.SOA{
 		Hdr: z.header(zone.Name, dns.TypeSOA), Ns: zone.mname, Mbox: zone.rname,
-		Serial: uint32(v.ContentIndex()), Refresh: soaRefresh, Retry: soaRetry, Expire: soaExpire, Minttl: z.negativeTTL,
+		Serial: zone.Serial(v), Refresh: soaRefresh, Retry: soaRetry, Expire: soaExpire, Minttl: z.negativeTTL,
 	}
 	soa.Hdr.Ttl = z.negativeTTL
 	return soa

@@ -13,9 +13,6 @@ import (
 // are made each time, so that names that nobody has registered fill no cache, and
 // out of what is there already: all but the reason is the same for a whole zone.
 func (r *resolution) noName(why sentence) *Answer {
-	if r.z.sizes.has(len(r.wire)) && r.z.above[r.wire] {
-		return r.nonTerminal(nil) // another of the zones is below
-	}
 	r.absence = Absence{Zone: r.zone, Why: why}
 	return nil
 }

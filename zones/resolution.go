@@ -38,6 +38,15 @@ type subject struct {
 
 // find answers the question; nil: the name does not exist, and r.absence says why.
 func (r *resolution) find() *Answer {
+	a := r.look()
+	if a == nil && r.z.sizes.has(len(r.wire)) && r.z.above[r.wire] {
+		a = r.nonTerminal(nil) // another of the zones is below
+		a.Cacheable = r.zone.file == nil
+	}
+	return a
+}
+
+func (r *resolution) look() *Answer {
 	var space [128]string // as many labels as a name can have
 	labels, ok := parse(space[:0], r.wire)
 	if !ok {
@@ -46,6 +55,8 @@ func (r *resolution) find() *Answer {
 	r.owner = r.present(labels)
 	r.zone = r.z.match(r.wire)
 	switch {
+	case r.zone != nil && r.zone.file != nil:
+		return r.withFile(labels)
 	case r.zone == nil && isReverse(labels):
 		if a := r.publicAddress(labels); a != nil {
 			return a

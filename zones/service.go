@@ -243,7 +243,7 @@ func (r *resolution) srv(endpoints []registry.Endpoint, stamp *registry.Stamp) *
 		stamp = r.v.Stamp() // the answer depends on other services, too
 	}
 	if len(records) == 0 {
-		return r.noData(stamp, r.about.count(len(endpoints))+", none at an address that can be found")
+		return targets.keep(r.noData(stamp, r.about.count(len(endpoints))+", none at an address that can be found"))
 	}
-	return r.positive(records, stamp)
+	return targets.keep(r.positive(records, stamp))
 }

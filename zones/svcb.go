@@ -76,11 +76,11 @@ func (r *resolution) svcb(endpoints []registry.Endpoint, stamp *registry.Stamp) 
 	}
 	switch {
 	case len(records) == 0 && r.qtype == dns.TypeHTTPS:
-		return r.noData(stamp, r.about.count(len(endpoints))+", none of which says that it speaks HTTPS")
+		return targets.keep(r.noData(stamp, r.about.count(len(endpoints))+", none of which says that it speaks HTTPS"))
 	case len(records) == 0:
-		return r.noData(stamp, r.about.count(len(endpoints))+", none at an address that can be found")
+		return targets.keep(r.noData(stamp, r.about.count(len(endpoints))+", none at an address that can be found"))
 	}
-	return r.positive(records, stamp)
+	return targets.keep(r.positive(records, stamp))
 }
 
 // hints are the addresses of a target, for clients that begin before they know

@@ -122,6 +122,12 @@ func (ts *targets) ofName(name string) (t target, ok bool) {
 	return t, len(t.glue) > 0
 }
 
+// keep tells of an answer with such targets whether it may be kept.
+func (ts *targets) keep(a *Answer) *Answer {
+	a.Cacheable = a.Cacheable && (!ts.ours || ts.r.z.lasts())
+	return a
+}
+
 // follow returns what questions for the addresses of a name of ours are answered
 // with, or nothing where that leads to no address.
 func (r *resolution) follow(wire string) (glue []dns.RR) {
@@ -148,7 +154,7 @@ func (r *resolution) follow(wire string) (glue []dns.RR) {
 func (z *Zones) isOurs(name string) (wire string, ours bool) {
 	wire, _ = pack(name)
 	zone := z.match(wire)
-	return wire, zone != nil && !zone.reverse
+	return wire, zone != nil && (!zone.reverse || zone.static)
 }
 
 // alias answers with a CNAME, and with what it leads to where that is ours. The
@@ -175,6 +181,10 @@ func (r *resolution) alias(name string, stamp *registry.Stamp) *Answer {
 	}
 	next := (&resolution{z: r.z, v: r.v, wire: wire, qtype: r.qtype, from: r}).resolve()
 	a.Records = append(a.Records, next.Records...)
-	a.Rcode, a.Authority, a.Explanation = next.Rcode, next.Authority, next.Explanation
+	a.Rcode, a.Authority, a.Extra, a.Explanation = next.Rcode, next.Authority, next.Extra, next.Explanation
+	if len(next.Authority) > 0 {
+		a.Zone = next.Zone
+	}
+	a.Cacheable = r.z.lasts()
 	return a
 }

@@ -7,6 +7,9 @@
 // example, are at the apex and nowhere else, and a name is only said not to
 // exist where nothing exists below it (RFC 8020).
 //
+// Names that are in no registry come from zone files, which package static reads;
+// files.go tells how both stand beside each other.
+//
 // The package reads Views and returns records. It keeps nothing, waits for
 // nothing, and knows neither packets nor sockets nor caches; how many records
 // are sent, and in which order, is for others to say.
@@ -29,20 +32,23 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/zones/static"
 )
 
 // Config says which zones there are and how they answer.
 type Config struct {
-	Zones       []string      // the first is the primary one, the others answer alike
-	Node        string        // the own node: where ns.ZONE is
-	Service     string        // the service whose nodes are the zones' name servers
-	TTL         time.Duration // of positive answers, whole seconds
-	NegativeTTL time.Duration // of negative ones, and the SOA's minimum
-	OnlyPassing bool          // leave out instances in warning
-	MaxAnswers  int           // records that one client is sent of an RRset; here only Explain mentions it. 0: all
+	Zones       []string       // the first is the primary one, the others answer alike
+	Node        string         // the own node: where ns.ZONE is
+	Service     string         // the service whose nodes are the zones' name servers
+	TTL         time.Duration  // of positive answers, whole seconds
+	NegativeTTL time.Duration  // of negative ones, and the SOA's minimum
+	OnlyPassing bool           // leave out instances in warning
+	MaxAnswers  int            // records that one client is sent of an RRset; here only Explain mentions it. 0: all
+	Files       []*static.File // zones of their own, or records beside what is registered: see files.go
 }
 
-// Zones answers for its zones. It is immutable.
+// Zones answers for its zones. It is immutable, though its zone files may be read
+// anew.
 type Zones struct {
 	config      Config
 	ttl         uint32
@@ -61,6 +67,10 @@ type Zone struct {
 	mname   string // for the SOA: the primary server, and
 	rname   string // the mailbox of who is responsible
 	reverse bool   // it is of addresses and not of services
+
+	file   *static.File // has records of the zone; nil: there is none
+	static bool         // and says all of it, but for names of registered things
+	within *Zone        // of a static one: the zone of services that it lies in, if it does
 }
 
 // Question is a name and a type, of class IN.
@@ -114,6 +124,11 @@ func New(config Config) (*Zones, error) {
 			return nil, err
 		}
 	}
+	for _, file := range config.Files {
+		if err := z.addFile(file); err != nil {
+			return nil, err
+		}
+	}
 	z.addReverse()
 	return z, nil
 }
@@ -133,6 +148,12 @@ func (z *Zones) add(name string) error {
 	name = present(labels)
 	zone := &Zone{Name: name, size: len(labels), mname: "ns." + name, rname: "hostmaster." + name}
 	z.zones = append(z.zones, zone)
+	z.index(wire, zone)
+	return nil
+}
+
+// index lets a zone be found by its name in wire format.
+func (z *Zones) index(wire string, zone *Zone) {
 	z.byName[wire] = zone
 	z.sizes.add(len(wire))
 	for wire != "\x00" {
@@ -140,7 +161,6 @@ func (z *Zones) add(name string) error {
 		z.above[wire] = true
 		z.sizes.add(len(wire))
 	}
-	return nil
 }
 
 // seconds returns a TTL as records have it (RFC 2181, section 8).

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -34,7 +35,8 @@ func TestMain(m *testing.M) {
 //	terminate, crash          end it with SIGTERM, with SIGKILL
 //	http METHOD PATH [BODY]   ask $HTTP; the reply is the standard output
 //	ask NAME TYPE             ask $DNS; response code, records and reason are the standard output
-//	eventually COMMAND...     try COMMAND, one of these two, until it prints what comes after the last --
+//	log                       what rollcall has logged so far
+//	eventually COMMAND...     try COMMAND, one of these three, until it prints what comes after the last --
 //	target up|down            a little web server at $TARGET that is well, or is not
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -44,7 +46,7 @@ func TestScripts(t *testing.T) {
 		Setup:               setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": serveInScript, "terminate": end(syscall.SIGTERM), "crash": end(syscall.SIGKILL),
-			"http": httpInScript, "ask": askInScript, "eventually": eventually, "target": setTarget,
+			"http": httpInScript, "ask": askInScript, "log": logInScript, "eventually": eventually, "target": setTarget,
 		},
 		Condition: func(condition string) (bool, error) {
 			if condition == "root" {
@@ -78,7 +80,7 @@ func TestNoStoryEndsEarly(t *testing.T) {
 // story is what a script has running.
 type story struct {
 	server *exec.Cmd
-	stderr *bytes.Buffer
+	stderr *diary
 	down   atomic.Bool
 }
 
@@ -142,7 +144,7 @@ func serveInScript(ts *testscript.TestScript, neg bool, args []string) {
 	s := storyOf(ts)
 	args = append([]string{"serve", "--dns-addr", ts.Getenv("DNS"), "--admin-addr", ts.Getenv("HTTP"),
 		"--data-dir", ts.MkAbs("state"), "--node", "host-1", "--node-address", "127.0.0.1"}, args...)
-	s.stderr = new(bytes.Buffer)
+	s.stderr = new(diary)
 	s.server = exec.Command(lookPath(ts), args...)
 	s.server.Dir = ts.MkAbs(".")
 	s.server.Env = []string{"HOME=" + ts.Getenv("WORK"), "PATH=" + ts.Getenv("PATH")}
@@ -192,6 +194,33 @@ func httpInScript(ts *testscript.TestScript, neg bool, args []string) {
 	expect(ts, neg, err)
 }
 
+// diary is what a process writes, while it does.
+type diary struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (d *diary) Write(text []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.text.Write(text)
+}
+
+func (d *diary) String() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.text.String()
+}
+
+func logInScript(ts *testscript.TestScript, _ bool, args []string) {
+	text, _ := readLog(ts, args)
+	fmt.Fprint(ts.Stdout(), text)
+}
+
+func readLog(ts *testscript.TestScript, _ []string) (string, error) {
+	return storyOf(ts).stderr.String(), nil
+}
+
 func askInScript(ts *testscript.TestScript, neg bool, args []string) {
 	text, err := exchangeDNS(ts, args)
 	fmt.Fprint(ts.Stdout(), text)
@@ -207,11 +236,11 @@ func expect(ts *testscript.TestScript, neg bool, err error) {
 // eventually tries until the output has a text in it.
 func eventually(ts *testscript.TestScript, _ bool, args []string) {
 	at := slices.Index(args, "--")
-	if at < 2 {
-		ts.Fatalf("usage: eventually http|ask ... -- TEXT")
+	if at < 1 {
+		ts.Fatalf("usage: eventually http|ask|log ... -- TEXT")
 	}
 	want := strings.Join(args[at+1:], " ")
-	exchange := map[string]func(*testscript.TestScript, []string) (string, error){"http": exchangeHTTP, "ask": exchangeDNS}[args[0]]
+	exchange := map[string]func(*testscript.TestScript, []string) (string, error){"http": exchangeHTTP, "ask": exchangeDNS, "log": readLog}[args[0]]
 	for deadline := time.Now().Add(15 * time.Second); ; {
 		text, err := exchange(ts, args[1:at])
 		if err == nil && strings.Contains(text, want) {

@@ -35,6 +35,7 @@ const cacheBytes = 64 << 20
 type server struct {
 	settings *settings
 	registry *backend
+	zones    *zones.Zones
 	cache    *cache.Cache
 	dns      *dnsserver.Server
 	admin    *admin.Server
@@ -79,9 +80,14 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		NegativeTTL: s.settings.negativeTTL,
 		OnlyPassing: s.settings.onlyPassing,
 		MaxAnswers:  s.settings.maxAnswers,
+		Files:       s.settings.zoneFiles,
 	})
 	if err != nil {
 		return err
+	}
+	s.zones = z
+	if err := metrics.Register(s.settings.zoneFiles); err != nil {
+		return fmt.Errorf("register the metrics of zone files: %w", err)
 	}
 	if s.cache, err = cache.New(cache.Config{MaxBytes: cacheBytes, MaxAnswers: s.settings.maxAnswers, Metrics: metrics}); err != nil {
 		return err
@@ -180,6 +186,7 @@ func (s *server) run(ctx context.Context) error {
 	group.Go(func() error { return s.admin.Serve(serving, s.listener) })
 	group.Go(func() error { return s.health.Run(serving) })
 	group.Go(func() error { return s.supervise(ctx, supervisor) })
+	group.Go(func() error { return s.followZoneFiles(serving) })
 	if s.registry.run != nil {
 		group.Go(func() error { return s.registry.run(serving) })
 	}
