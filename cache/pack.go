@@ -24,6 +24,7 @@ func (c *Cache) Pack(key []byte, a *zones.Answer) (*Packed, error) {
 		rcode:         uint8(a.Rcode & 0xf),
 		authoritative: a.Authoritative,
 		ede:           packExplanation(a.Explanation),
+		beyond:        packName(a.Beyond),
 	}
 	if len(a.Records) == 0 && len(a.Authority) == 0 && len(a.Extra) == 0 {
 		p.subsets = make([]subset, 1) // REFUSED mostly, and asked for by strangers
@@ -50,6 +51,19 @@ func (c *Cache) Pack(key []byte, a *zones.Answer) (*Packed, error) {
 	p.body = append(make([]byte, 0, len(w.body)), w.body...)
 	p.turn.Store(rand.Uint32()) // or the first record would be first after every change
 	return p, nil
+}
+
+// packName returns a name in wire format and in lower case.
+func packName(name string) string {
+	if name == "" {
+		return ""
+	}
+	var space [256]byte
+	n, err := dns.PackDomainName(dns.CanonicalName(name), space[:], 0, nil, false)
+	if err != nil {
+		return ""
+	}
+	return string(space[:n])
 }
 
 // choose returns the records of each subset: of all in one, where they are few

@@ -21,6 +21,7 @@ type Packed struct {
 	cacheable bool
 	zone      *zones.Zone // nil: the name is in none of ours
 	skipped   int         // records that could not be written
+	beyond    string      // the name of others that the answer leads to, in wire format
 
 	rcode         uint8 // at most 15: no answer from a zone has an extended one
 	authoritative bool
@@ -71,6 +72,10 @@ func (p *Packed) Use() { p.stamp.Use() }
 
 // Zone returns the zone that the name is in, or nil.
 func (p *Packed) Zone() *zones.Zone { return p.zone }
+
+// Beyond returns the name, in wire format and in lower case, that the answer leads
+// to and that is in none of our zones; empty: it is whole.
+func (p *Packed) Beyond() string { return p.beyond }
 
 // Capped tells whether records were left out so that BIND accepts the RRset.
 func (p *Packed) Capped() bool { return p.capped }

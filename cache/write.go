@@ -30,6 +30,7 @@ type Query struct {
 	Serial   uint32     // of the zone, now
 	Turn     uint32     // which of the answer's orders this reply takes; the next one takes the next
 	Stale    bool       // nobody knows whether the answer is still true
+	RA       bool       // the client may ask here for names of others, too
 	Options  []byte     // of the reply's OPT record, ready to be sent
 }
 
@@ -129,6 +130,9 @@ func header(reply []byte, q *Query, flags, rcode byte, n counts) {
 		n.additional++
 	}
 	reply[2], reply[3] = bitQR|flags|q.Message[2]&bitRD, rcode|q.Message[3]&bitCD
+	if q.RA {
+		reply[3] |= bitRA
+	}
 	binary.BigEndian.PutUint16(reply[4:], 1)
 	binary.BigEndian.PutUint16(reply[6:], uint16(n.answers))
 	binary.BigEndian.PutUint16(reply[8:], uint16(n.authority))

@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"net/netip"
+	"runtime"
 	"syscall"
 	"unsafe"
 
@@ -94,6 +95,36 @@ func (b *batch) reply(k, i int, reply []byte) {
 	if b.wildcard {
 		replyControl(h)
 	}
+}
+
+// origin is where a datagram came from, and which address it came to.
+type origin struct {
+	hdr     unix.Msghdr
+	vec     unix.Iovec
+	name    unix.RawSockaddrInet6
+	control [controlSize]byte
+}
+
+// origin returns that of datagram i, in memory of its own.
+func (b *batch) origin(i int) *origin {
+	o := &origin{hdr: b.in[i].hdr, name: b.names[i]}
+	o.hdr.Name = (*byte)(unsafe.Pointer(&o.name))
+	o.hdr.Iov, o.hdr.Flags = &o.vec, 0
+	if b.wildcard {
+		o.control = b.control[i]
+		o.hdr.Control = &o.control[0]
+		replyControl(&o.hdr)
+	}
+	return o
+}
+
+// send sends a reply there. It never blocks.
+func (o *origin) send(fd int, reply []byte) syscall.Errno {
+	o.vec.Base = &reply[0]
+	o.vec.SetLen(len(reply))
+	_, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&o.hdr)), unix.MSG_DONTWAIT)
+	runtime.KeepAlive(reply)
+	return errno
 }
 
 // send sends the first n queued replies and returns how many the kernel took.

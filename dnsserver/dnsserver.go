@@ -9,7 +9,8 @@
 // in package zones.
 //
 // A query waits for nothing: it loads one View, and takes no lock that a
-// registration holds.
+// registration holds. The one exception is told in pending.go: a name of others,
+// whose answer is not known, waits aside for package forward.
 package dnsserver
 
 import (
@@ -26,6 +27,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rollcall-dns/rollcall/cache"
+	"github.com/rollcall-dns/rollcall/dnsserver/forward"
 	"github.com/rollcall-dns/rollcall/registry"
 	"github.com/rollcall-dns/rollcall/zones"
 )
@@ -38,6 +40,9 @@ type Config struct {
 	// Freshness tells how far the registry's View can be trusted. It is asked with
 	// each query, and must not block; nil: it is the truth.
 	Freshness func() *registry.Freshness
+	// Asker asks others for names that are in none of the zones; nil: they are
+	// refused.
+	Asker *forward.Asker
 	// RateLimit bounds replies over UDP.
 	RateLimit RateLimit
 	// MaxStale is for how long a View that is not kept fresh is answered from;
@@ -64,7 +69,7 @@ func New(config Config) (*Server, error) {
 	p := &pipeline{
 		registry: config.Registry, zones: config.Zones, cache: config.Cache, logger: config.Logger,
 		freshness: config.Freshness, maxStale: config.MaxStale, metrics: newMetrics(), denials: make(denials),
-		cookies: newCookies(time.Now()), limiter: newLimiter(config.RateLimit),
+		cookies: newCookies(time.Now()), limiter: newLimiter(config.RateLimit), asker: config.Asker,
 	}
 	if p.freshness == nil {
 		p.freshness = func() *registry.Freshness { return &always }
@@ -124,13 +129,19 @@ func (s *Server) Addrs() []netip.AddrPort {
 	return addrs
 }
 
+// pendingTime is how long queries that wait for others may go on to at the end.
+const pendingTime = 2 * time.Second
+
 // Run answers queries until ctx ends; then it answers those that it has read.
 func (s *Server) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
+	patient, hurry := context.WithCancel(context.WithoutCancel(ctx))
+	defer hurry()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(pendingTime, hurry) })()
 	for _, socket := range s.udp {
-		group.Go(func() error { return socket.serve(s.pipeline) })
+		group.Go(func() error { return socket.serve(patient, s.pipeline) })
 	}
-	connections := newConnections(s.pipeline)
+	connections := newConnections(patient, s.pipeline)
 	for _, l := range s.tcp {
 		group.Go(func() error { return connections.accept(l) })
 	}

@@ -170,6 +170,20 @@ func (m *metrics) retire(t *tally) {
 	m.retired[t.transport].add(t)
 }
 
+// late counts for a query that no worker is at any longer.
+func (m *metrics) late(transport string, count func(*tally)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.retired[transport] == nil {
+		m.retired[transport] = &tally{transport: transport}
+	}
+	t := m.retired[transport]
+	count(t)
+	for _, c := range t.counters() {
+		c.publish()
+	}
+}
+
 // counters returns all counters of a tally, always in the same order.
 func (t *tally) counters() (all []*counter) {
 	for f := range t.requests {

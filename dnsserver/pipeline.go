@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/rollcall-dns/rollcall/cache"
+	"github.com/rollcall-dns/rollcall/dnsserver/forward"
 	"github.com/rollcall-dns/rollcall/registry"
 	"github.com/rollcall-dns/rollcall/zones"
 )
@@ -35,7 +36,8 @@ type pipeline struct {
 	freshness func() *registry.Freshness
 	maxStale  time.Duration
 	cookies   *cookies
-	limiter   *limiter // nil: there is none
+	limiter   *limiter       // nil: there is none
+	asker     *forward.Asker // nil: names of others are refused
 }
 
 // always is how fresh a View is that is the truth itself.
@@ -65,15 +67,20 @@ func (p *pipeline) newWorker(transport string) *worker {
 	return w
 }
 
-// serve appends the reply to a message, or returns nil where there must be none,
-// and publishes what it counted.
+// serve appends the reply to a message, and publishes what it counted. Where there
+// must be no reply, or there is none yet, it returns nil; see pending.
 func (w *worker) serve(dst, msg []byte, from netip.AddrPort) (reply []byte) {
-	if q := &w.queries[0]; w.read(q, msg) {
+	q := &w.queries[0]
+	if q.pending = nil; w.read(q, msg) {
 		reply = w.reply(q, dst, from.Addr())
 	}
 	w.publish()
 	return reply
 }
+
+// pending returns the query that serve was given last, if its reply takes what
+// others say.
+func (w *worker) pending() *pending { return w.queries[0].pending }
 
 // publish lets others see what was counted. That is done once for a batch.
 func (w *worker) publish() {
@@ -100,7 +107,8 @@ func (w *worker) read(q *query, msg []byte) bool {
 	return true
 }
 
-// reply appends the reply to a query.
+// reply appends the reply to a query. It is nil where there is to be none, or
+// where the query is pending.
 func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -126,7 +134,7 @@ func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 	default:
 		reply = w.answer(q, dst, from)
 	}
-	if w.limiter != nil && !w.stream && !q.known {
+	if w.limiter != nil && !w.stream && !q.known && q.pending == nil {
 		reply = w.limited(q, dst, reply, from)
 	}
 	w.end(start)
@@ -153,8 +161,12 @@ func (w *worker) limited(q *query, dst, reply []byte, from netip.Addr) []byte {
 		return nil
 	}
 	w.truncated.Add(1)
-	start := len(dst)
-	reply[start+2] |= 0x02 // TC
+	return q.cutShort(reply, len(dst))
+}
+
+// cutShort takes all records out of a reply, which begins at an offset, and sets TC.
+func (q *query) cutShort(reply []byte, start int) []byte {
+	reply[start+2] |= 0x02
 	clear(reply[start+6 : start+headerSize])
 	reply = reply[:start+q.end]
 	if q.edns {
@@ -172,7 +184,7 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 	ask := cache.Query{
 		Message: q.msg, End: q.end, EDNS: q.edns, DO: q.do,
 		Client: client, Limit: w.limit(q), Stale: fresh.Stale,
-		Options: q.options(),
+		Options: q.options(), RA: w.asker != nil && w.asker.Serves(client),
 	}
 	packed, turn := w.find(q)
 	if packed == nil {
@@ -180,14 +192,22 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 		if absence != nil {
 			return w.deny(q, dst, &ask, view, absence, fresh)
 		}
+		if ask.RA && answer.Rcode == dns.RcodeRefused {
+			return w.forward(q, dst, &ask)
+		}
 		var err error
 		if packed, err = w.cache.Pack(q.key[:q.size], answer); err != nil {
 			w.errors[errorPack].Add(1)
 			w.logger.Debug("an answer could not be packed", "err", err)
 			return w.fail(q, dst, dns.RcodeServerFailure)
 		}
-		w.cache.Put(packed)
+		if w.asker == nil || answer.Rcode != dns.RcodeRefused { // which is for some to ask
+			w.cache.Put(packed)
+		}
 		turn = packed.Turn()
+	}
+	if ask.RA && packed.Beyond() != "" && q.msg[2]&1 != 0 {
+		return w.suspend(q, dst, &ask, packed)
 	}
 	ask.Turn = turn
 	packed.Use()
@@ -232,6 +252,9 @@ func (w *worker) deny(q *query, dst []byte, ask *cache.Query, view *registry.Vie
 	} else if fresh.Stale && !w.trusts(fresh) {
 		return w.notReady(q, dst)
 	}
+	if ask.RA && w.asker.Claims(q.name()) {
+		return w.forward(q, dst, ask)
+	}
 	denial, err := w.denials.of(zone, w.zones, w.cache, view)
 	if err != nil {
 		w.errors[errorPack].Add(1)
@@ -244,8 +267,8 @@ func (w *worker) deny(q *query, dst []byte, ask *cache.Query, view *registry.Vie
 
 // trusts tells whether a View that is not kept fresh may be answered from. One
 // that was never complete does not tell what does not exist.
-func (w *worker) trusts(f *registry.Freshness) bool {
-	return f.Synced && (w.maxStale == 0 || time.Since(f.Since) <= w.maxStale)
+func (p *pipeline) trusts(f *registry.Freshness) bool {
+	return f.Synced && (p.maxStale == 0 || time.Since(f.Since) <= p.maxStale)
 }
 
 // notReady answers that nothing is known at the moment (RFC 8914, error 14).

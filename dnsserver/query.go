@@ -28,7 +28,8 @@ type query struct {
 	class uint16
 	hash  uint64 // of key, for a worker with a Front
 
-	readable bool // to its end; else it is malformed
+	readable bool     // to its end; else it is malformed
+	pending  *pending // the reply takes what others say; nil: it does not
 
 	edns    bool // an OPT record was read
 	do      bool
@@ -55,7 +56,7 @@ func (q *query) options() []byte {
 // read reads a packet with a whole header. It returns false where the packet is
 // malformed; what was read until then stays in q.
 func (q *query) read(msg []byte) bool {
-	q.msg, q.size, q.end = msg, 0, headerSize
+	q.msg, q.size, q.end, q.pending = msg, 0, headerSize, nil
 	q.edns, q.do, q.version, q.udpSize, q.cookie, q.known = false, false, 0, 0, nil, false
 	count := func(at int) int { return int(binary.BigEndian.Uint16(msg[at:])) }
 	if count(4) != 1 || !q.readQuestion() { // RFC 9619: one question, no more, no less

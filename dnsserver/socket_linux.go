@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -14,9 +15,10 @@ import (
 // been sent, which costs the kernel a twentieth of a reply's time.
 type socket struct {
 	fd       int
-	wildcard bool        // it has every address
-	ended    atomic.Bool // the reading is to end, and
-	wake     int         // an eventfd that says so to who waits
+	wildcard bool           // it has every address
+	ended    atomic.Bool    // the reading is to end, and
+	wake     int            // an eventfd that says so to who waits
+	waiting  sync.WaitGroup // the pending queries, who need fd
 }
 
 // newSocket takes a socket out of the poller, and closes conn.

@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ const (
 
 // connections are the TCP connections that are open.
 type connections struct {
+	ctx      context.Context // of pending queries
 	pipeline *pipeline
 	handlers sync.WaitGroup
 
@@ -39,8 +41,8 @@ type connection struct {
 	idle time.Time // since when it waits for a query; zero: it does not
 }
 
-func newConnections(p *pipeline) *connections {
-	return &connections{pipeline: p, open: make(map[*connection]struct{}), from: make(map[netip.Addr]int)}
+func newConnections(ctx context.Context, p *pipeline) *connections {
+	return &connections{ctx: ctx, pipeline: p, open: make(map[*connection]struct{}), from: make(map[netip.Addr]int)}
 }
 
 // accept takes connections until the listener is closed.
@@ -150,6 +152,9 @@ func (cs *connections) serve(c *connection) {
 			return
 		}
 		reply = w.serve(append(reply[:0], 0, 0), query, c.peer)
+		if later := w.pending(); later != nil {
+			reply = append(make([]byte, 2, tcpFirstRead), later.reply(cs.ctx)...)
+		}
 		if reply == nil {
 			reply = make([]byte, 0, tcpFirstRead)
 			continue

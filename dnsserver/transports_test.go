@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"net"
 	"os"
@@ -30,7 +31,7 @@ func TestPortableUDP(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan error)
-	go func() { ended <- l.servePortable(portable) }()
+	go func() { ended <- l.servePortable(context.Background(), portable) }()
 	var conns []net.Conn
 	for _, addr := range []string{portable.LocalAddr().String(), l.run(t)} {
 		c, err := net.Dial("udp", addr)

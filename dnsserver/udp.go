@@ -1,8 +1,10 @@
 package dnsserver
 
 import (
+	"context"
 	"fmt"
 	"net"
+	"sync"
 
 	"github.com/rollcall-dns/rollcall/cache"
 )
@@ -14,9 +16,12 @@ import (
 const maxQuery = 21 * 64
 
 // servePortable answers what comes to a UDP socket, one datagram at a time, on
-// any system. It returns when the socket is told to stop reading.
-func (p *pipeline) servePortable(conn *net.UDPConn) error {
+// any system. It returns when the socket is told to stop reading; ctx is for the
+// queries that are pending then.
+func (p *pipeline) servePortable(ctx context.Context, conn *net.UDPConn) error {
 	w := p.newWorker("udp")
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
 	query, reply := make([]byte, maxQuery), make([]byte, 0, cache.UDPSize)
 	for {
 		n, from, err := conn.ReadFromUDPAddrPort(query)
@@ -28,6 +33,13 @@ func (p *pipeline) servePortable(conn *net.UDPConn) error {
 			continue
 		}
 		answer := w.serve(reply[:0], query[:n], from)
+		if later := w.pending(); later != nil {
+			waiting.Go(func() {
+				if answer := later.reply(ctx); answer != nil {
+					_, _ = conn.WriteToUDPAddrPort(answer, from)
+				}
+			})
+		}
 		if answer == nil {
 			continue
 		}

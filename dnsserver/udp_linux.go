@@ -73,8 +73,9 @@ func tellDestination(fd int) error {
 
 // serve answers what comes to the socket, a batch at a time, until the reading is
 // to end. servePortable does the same elsewhere.
-func (s *socket) serve(p *pipeline) error {
+func (s *socket) serve(ctx context.Context, p *pipeline) error {
 	b := newBatch(s.wildcard)
+	defer s.waiting.Wait()
 	w := p.newWorker("udp")
 	for !s.ended.Load() {
 		received, errno := b.receive(s.fd)
@@ -88,7 +89,7 @@ func (s *socket) serve(p *pipeline) error {
 		}
 		queued := 0
 		for from := 0; from < received; from += ahead {
-			queued = w.replyAll(b, from, min(from+ahead, received), queued)
+			queued = s.replyAll(ctx, w, b, from, min(from+ahead, received), queued)
 		}
 		if err := s.send(w, b, queued); err != nil {
 			return err
@@ -117,9 +118,33 @@ func (s *socket) send(w *worker, b *batch, queued int) error {
 	return nil
 }
 
+// wait sends the reply of a pending query when it is there.
+func (s *socket) wait(ctx context.Context, p *pending, to *origin) {
+	s.waiting.Go(func() {
+		reply := p.reply(ctx)
+		if reply == nil {
+			return
+		}
+		for {
+			switch errno := to.send(s.fd, reply); errno {
+			case unix.EINTR:
+			case unix.EAGAIN:
+				if s.writable() != nil {
+					return
+				}
+			default:
+				if errno != 0 {
+					p.metrics.late(p.transport, func(t *tally) { t.errors[errorWrite].Add(1) })
+				}
+				return
+			}
+		}
+	})
+}
+
 // replyAll queues the replies to some datagrams of a batch, after so many others,
 // and returns how many are queued then.
-func (w *worker) replyAll(b *batch, first, end, queued int) int {
+func (s *socket) replyAll(ctx context.Context, w *worker, b *batch, first, end, queued int) int {
 	var numbers [ahead]int
 	var hashes [ahead]uint64
 	n := 0
@@ -131,9 +156,12 @@ func (w *worker) replyAll(b *batch, first, end, queued int) int {
 	}
 	w.front.Warm(hashes[:n])
 	for k, i := range numbers[:n] {
-		if reply := w.reply(&w.queries[k], b.replies[i][:0], b.from(i)); reply != nil {
+		q := &w.queries[k]
+		if reply := w.reply(q, b.replies[i][:0], b.from(i)); reply != nil {
 			b.reply(queued, i, reply)
 			queued++
+		} else if q.pending != nil {
+			s.wait(ctx, q.pending, b.origin(i))
 		}
 	}
 	return queued

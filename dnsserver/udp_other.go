@@ -3,6 +3,7 @@
 package dnsserver
 
 import (
+	"context"
 	"net"
 	"time"
 )
@@ -19,7 +20,7 @@ func listenUDP(addr string) ([]*socket, error) {
 	return []*socket{{c.(*net.UDPConn)}}, nil
 }
 
-func (s *socket) serve(p *pipeline) error { return p.servePortable(s.conn) }
+func (s *socket) serve(ctx context.Context, p *pipeline) error { return p.servePortable(ctx, s.conn) }
 
 // end ends the reading, not the writing.
 func (s *socket) end() { _ = s.conn.SetReadDeadline(time.Now()) }

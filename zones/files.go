@@ -192,6 +192,7 @@ func (r *resolution) through(f *static.Zone, found static.Found) *Answer {
 	}
 	wire, ok := pack(target)
 	if !ok || r.z.match(wire) == nil {
+		a.Beyond = target
 		return a
 	}
 	depth := 0
@@ -211,7 +212,7 @@ func (r *resolution) through(f *static.Zone, found static.Found) *Answer {
 		return next
 	}
 	a.Records = append(a.Records, next.Records...)
-	a.Rcode, a.Authority, a.Extra, a.Explanation = next.Rcode, next.Authority, next.Extra, next.Explanation
+	a.Rcode, a.Authority, a.Extra, a.Explanation, a.Beyond = next.Rcode, next.Authority, next.Extra, next.Explanation, next.Beyond
 	if next.Zone != nil {
 		a.Zone = next.Zone // whose serial is in the SOA, and on whose truth it all depends
 	}

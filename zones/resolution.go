@@ -1,7 +1,6 @@
 package zones
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 
@@ -68,7 +67,7 @@ func (r *resolution) look() *Answer {
 	}
 	return &Answer{Rcode: dns.RcodeRefused, Explanation: EDE{
 		Code: dns.ExtendedErrorCodeNotAuthoritative,
-		Text: fmt.Sprintf("%s is outside %s", r.owner, r.z.Primary().Name),
+		Text: borrow(r.because(r.owner).text(" is outside ").text(r.z.Primary().Name)),
 	}}
 }
 

@@ -1,15 +1,18 @@
 package zones
 
 import (
+	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
 )
 
-// Addresses lie in two kinds of zones. Those of private networks are rollcall's
-// in full, as RFC 6303 asks of every name server: names in there that nobody has
-// registered do not exist, and nobody asks the root servers for them.
+// Addresses lie in two kinds of zones. Those of some networks are rollcall's in
+// full: names in there that nobody has registered do not exist. These are the
+// private networks unless the Config says otherwise, as RFC 6303 asks of every name
+// server, so that nobody asks the root servers for them.
 //
 // Of all others it has the names of registered addresses alone. It answers for
 // these because whoever asks here was sent here, but it is no authority on the
@@ -19,40 +22,79 @@ import (
 //
 // Answers to reverse names are made anew each time.
 
-// privateZones returns the names of the private networks' zones (RFC 6303,
-// section 4), without those of documentation, multicast and broadcast, where
-// nothing can be registered.
-func privateZones() []string {
-	zeros := strings.Repeat("0.", 31) + "ip6.arpa."
-	zones := []string{
-		"10.in-addr.arpa.", "168.192.in-addr.arpa.", // and 172.16.0.0/12, below
-		"127.in-addr.arpa.", "254.169.in-addr.arpa.",
-		"0." + zeros, "1." + zeros, "d.f.ip6.arpa.",
-		"8.e.f.ip6.arpa.", "9.e.f.ip6.arpa.", "a.e.f.ip6.arpa.", "b.e.f.ip6.arpa.",
+// privateNetworks are those of RFC 6303, section 4, without those of
+// documentation, multicast and broadcast, where nothing can be registered.
+func privateNetworks() (networks []netip.Prefix) {
+	for _, text := range []string{
+		"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16",
+		"::/128", "::1/128", "fd00::/8", "fe80::/10",
+	} {
+		networks = append(networks, netip.MustParsePrefix(text))
 	}
-	for net := 16; net < 32; net++ {
-		zones = append(zones, string(appendOctet(nil, net))+".172.in-addr.arpa.")
-	}
-	return zones
+	return networks
 }
 
-func appendOctet(b []byte, octet int) []byte {
-	if octet >= 10 {
-		b = appendOctet(b, octet/10)
+// reverseZones returns the names of a network's zones, several where it ends
+// within an octet, or for IPv6 within four bits.
+func reverseZones(network netip.Prefix) (names []string, err error) {
+	a := network.Masked().Addr()
+	digits, each, tree := a.AsSlice(), 8, ".in-addr.arpa."
+	if a.Is6() {
+		digits, each, tree = nibbles(digits), 4, ".ip6.arpa."
 	}
-	return append(b, '0'+byte(octet%10))
+	if network.Bits() < each {
+		return nil, fmt.Errorf("the network %s is larger than a reverse zone can be, a /%d", network, each)
+	}
+	n := (network.Bits() + each - 1) / each
+	first := int(digits[n-1])
+	for last := first; last < first+1<<(n*each-network.Bits()); last++ {
+		digits[n-1] = byte(last)
+		var labels []string
+		for i := n - 1; i >= 0; i-- {
+			if each == 8 {
+				labels = append(labels, strconv.Itoa(int(digits[i])))
+			} else {
+				labels = append(labels, strconv.FormatInt(int64(digits[i]), 16))
+			}
+		}
+		names = append(names, strings.Join(labels, ".")+tree)
+	}
+	return names, nil
+}
+
+// CheckReverse says what is wrong with a network as a reverse zone, or nothing.
+func CheckReverse(network netip.Prefix) error {
+	_, err := reverseZones(network)
+	return err
+}
+
+func nibbles(octets []byte) (halves []byte) {
+	for _, o := range octets {
+		halves = append(halves, o>>4, o&0xf)
+	}
+	return halves
 }
 
 // addReverse adds the reverse zones. They have the primary zone's server.
-func (z *Zones) addReverse() {
+func (z *Zones) addReverse(networks []netip.Prefix) error {
 	primary := z.Primary()
-	for _, name := range privateZones() {
-		if wire, _ := pack(name); z.byName[wire] == nil {
-			z.sizes.add(len(wire))
-			z.byName[wire] = &Zone{Name: name, size: dns.CountLabel(name), mname: primary.mname, rname: primary.rname, reverse: true}
+	if networks == nil {
+		networks = privateNetworks()
+	}
+	for _, network := range networks {
+		names, err := reverseZones(network)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if wire, _ := pack(name); z.byName[wire] == nil {
+				z.sizes.add(len(wire))
+				z.byName[wire] = &Zone{Name: name, size: dns.CountLabel(name), mname: primary.mname, rname: primary.rname, reverse: true}
+			}
 		}
 	}
 	z.arpa = &Zone{Name: "arpa.", size: 1, mname: primary.mname, rname: primary.rname, reverse: true}
+	return nil
 }
 
 // isReverse tells whether a name is in the trees of addresses.

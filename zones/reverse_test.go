@@ -1,6 +1,7 @@
 package zones
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -62,6 +63,32 @@ func TestPrivateNetworks(t *testing.T) {
 	for _, name := range []string{"15.172.in-addr.arpa.", "32.172.in-addr.arpa.", "172.in-addr.arpa.", "c.f.ip6.arpa.", "7.e.f.ip6.arpa."} {
 		if a := z.Resolve(view(), question(t, name+" PTR")); a.Zone != nil {
 			t.Errorf("%s is ours: %s", name, render(a))
+		}
+	}
+}
+
+func TestANetworkIsAsManyReverseZonesAsItTakes(t *testing.T) {
+	for text, want := range map[string]string{
+		"10.0.0.0/8":     "10.in-addr.arpa.",
+		"192.0.2.0/24":   "2.0.192.in-addr.arpa.",
+		"192.0.2.7/32":   "7.2.0.192.in-addr.arpa.",
+		"10.1.0.0/15":    "0.10.in-addr.arpa. 1.10.in-addr.arpa.",
+		"192.0.2.128/26": "",
+		"2001:db8::/32":  "8.b.d.0.1.0.0.2.ip6.arpa.",
+		"fe80::/10":      "8.e.f.ip6.arpa. 9.e.f.ip6.arpa. a.e.f.ip6.arpa. b.e.f.ip6.arpa.",
+		"0.0.0.0/0":      "error",
+		"2000::/3":       "error",
+	} {
+		names, err := reverseZones(netip.MustParsePrefix(text))
+		switch got := strings.Join(names, " "); {
+		case err != nil:
+			if want != "error" {
+				t.Errorf("%s: %v", text, err)
+			}
+		case want == "" && len(names) != 64:
+			t.Errorf("%s is %d zones, one for each address", text, len(names))
+		case want != "" && got != want:
+			t.Errorf("%s is %s", text, got)
 		}
 	}
 }

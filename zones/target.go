@@ -164,6 +164,7 @@ func (r *resolution) alias(name string, stamp *registry.Stamp) *Answer {
 	a := &Answer{Authoritative: true, Zone: r.zone, Records: []Record{{RR: cname, Weight: 1}}, Stamp: stamp, Cacheable: true}
 	wire, ours := r.z.isOurs(name)
 	if !ours {
+		a.Beyond = name
 		return a
 	}
 	a.Stamp = r.v.Stamp() // it depends on what it leads to
@@ -181,7 +182,7 @@ func (r *resolution) alias(name string, stamp *registry.Stamp) *Answer {
 	}
 	next := (&resolution{z: r.z, v: r.v, wire: wire, qtype: r.qtype, from: r}).resolve()
 	a.Records = append(a.Records, next.Records...)
-	a.Rcode, a.Authority, a.Extra, a.Explanation = next.Rcode, next.Authority, next.Extra, next.Explanation
+	a.Rcode, a.Authority, a.Extra, a.Explanation, a.Beyond = next.Rcode, next.Authority, next.Extra, next.Explanation, next.Beyond
 	if len(next.Authority) > 0 {
 		a.Zone = next.Zone
 	}

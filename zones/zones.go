@@ -26,6 +26,7 @@ import (
 	"iter"
 	"maps"
 	"math"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -45,6 +46,7 @@ type Config struct {
 	OnlyPassing bool           // leave out instances in warning
 	MaxAnswers  int            // records that one client is sent of an RRset; here only Explain mentions it. 0: all
 	Files       []*static.File // zones of their own, or records beside what is registered: see files.go
+	Reverse     []netip.Prefix // networks whose addresses have no names but registered ones; nil: the private ones
 }
 
 // Zones answers for its zones. It is immutable, though its zone files may be read
@@ -89,6 +91,7 @@ type Answer struct {
 	Extra         []dns.RR // additional records that belong to no record
 	Shuffle       bool     // the records may be given in any order, by weight
 	Explanation   EDE      // why there is no record
+	Beyond        string   // the name, in none of ours, that the last record leads to; empty: there is none
 	Stamp         *registry.Stamp
 	Cacheable     bool // the answer may be kept for as long as Stamp is current
 }
@@ -129,8 +132,7 @@ func New(config Config) (*Zones, error) {
 			return nil, err
 		}
 	}
-	z.addReverse()
-	return z, nil
+	return z, z.addReverse(config.Reverse)
 }
 
 // maxZone leaves room for whatever the registry holds within a name's 255 octets.
@@ -191,6 +193,18 @@ func (z *Zones) match(wire string) *Zone {
 		}
 	}
 	return nil
+}
+
+// Encloses returns how many octets of a name, in wire format and in lower case, are
+// the name of the zone that it is in; 0: it is in none.
+func (z *Zones) Encloses(name []byte) int {
+	wire := borrow(name)
+	for ; wire != ""; wire = wire[1+wire[0]:] {
+		if z.sizes.has(len(wire)) && z.byName[wire] != nil {
+			return len(wire)
+		}
+	}
+	return 0
 }
 
 // sizes is a set of the lengths of names, octets: most names need not be looked

@@ -18,6 +18,7 @@ import (
 
 	"github.com/rollcall-dns/rollcall/cache"
 	"github.com/rollcall-dns/rollcall/dnsserver"
+	"github.com/rollcall-dns/rollcall/dnsserver/forward"
 	"github.com/rollcall-dns/rollcall/health"
 	"github.com/rollcall-dns/rollcall/registry"
 	"github.com/rollcall-dns/rollcall/registry/admin"
@@ -37,6 +38,8 @@ type server struct {
 	registry *backend
 	zones    *zones.Zones
 	cache    *cache.Cache
+	others   *cache.ForwardedCache // nil: nobody else is asked
+	asker    *forward.Asker
 	dns      *dnsserver.Server
 	admin    *admin.Server
 	listener net.Listener // of admin
@@ -81,6 +84,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		OnlyPassing: s.settings.onlyPassing,
 		MaxAnswers:  s.settings.maxAnswers,
 		Files:       s.settings.zoneFiles,
+		Reverse:     s.settings.reverse,
 	})
 	if err != nil {
 		return err
@@ -92,8 +96,11 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	if s.cache, err = cache.New(cache.Config{MaxBytes: cacheBytes, MaxAnswers: s.settings.maxAnswers, Metrics: metrics}); err != nil {
 		return err
 	}
+	if err := s.openAsker(metrics); err != nil {
+		return err
+	}
 	s.dns, err = dnsserver.New(dnsserver.Config{
-		Registry: s.registry, Zones: z, Cache: s.cache, Addrs: s.settings.dnsAddrs,
+		Registry: s.registry, Zones: z, Cache: s.cache, Addrs: s.settings.dnsAddrs, Asker: s.asker,
 		Freshness: s.registry.freshness, MaxStale: s.settings.maxStale, RateLimit: s.settings.rateLimit,
 		Logger: s.settings.logger, Metrics: metrics,
 	})
@@ -187,6 +194,9 @@ func (s *server) run(ctx context.Context) error {
 	group.Go(func() error { return s.health.Run(serving) })
 	group.Go(func() error { return s.supervise(ctx, supervisor) })
 	group.Go(func() error { return s.followZoneFiles(serving) })
+	if s.asker != nil {
+		group.Go(func() error { return s.asker.Run(serving) })
+	}
 	if s.registry.run != nil {
 		group.Go(func() error { return s.registry.run(serving) })
 	}
@@ -220,6 +230,12 @@ func (s *server) adminAddr() netip.AddrPort {
 func (s *server) Close() error {
 	if s.listener != nil {
 		s.listener.Close()
+	}
+	if s.asker != nil {
+		s.asker.Close()
+	}
+	if s.others != nil {
+		s.others.Close()
 	}
 	if s.cache != nil {
 		s.cache.Close()

@@ -19,6 +19,7 @@ import (
 	"github.com/rollcall-dns/rollcall/dnsserver"
 	"github.com/rollcall-dns/rollcall/health"
 	"github.com/rollcall-dns/rollcall/registry/admin"
+	"github.com/rollcall-dns/rollcall/zones"
 	"github.com/rollcall-dns/rollcall/zones/static"
 )
 
@@ -33,7 +34,9 @@ type settings struct {
 	consul           *consulSettings // nil: the registry is embedded
 	maxStale         time.Duration   // zero: for as long as it takes
 	rateLimit        dnsserver.RateLimit
-	dataDir          string // empty: in memory only
+	forward          forwardSettings
+	reverse          []netip.Prefix // nil: the private networks
+	dataDir          string         // empty: in memory only
 	datacenter       string
 	node             string
 	nodeAddress      string
@@ -69,6 +72,11 @@ func serveFlags() []cli.Flag {
 		&cli.IntFlag{Name: "max-answers", Value: 100, EnvVars: serveEnv("MAX_ANSWERS"), Category: "DNS", Usage: "most records of one type in an answer; BIND takes no more than 100"},
 		&cli.IntFlag{Name: "rate-limit", Value: 200, EnvVars: serveEnv("RATE_LIMIT"), Category: "DNS", Usage: "most replies of a kind over UDP to a /24 or /56 in a second, beside those with a cookie; 0: no limit"},
 		&cli.StringSliceFlag{Name: "rate-limit-exempt", DefaultText: "loopback and the private networks", EnvVars: serveEnv("RATE_LIMIT_EXEMPT"), Category: "DNS", Usage: "`NETWORK` that has no such limit (repeatable)"},
+
+		&cli.StringSliceFlag{Name: "forward", EnvVars: serveEnv("FORWARD"), Category: "Names of others", Usage: "`UPSTREAM` to ask for names that are in none of the zones: ADDRESS[:PORT], tls://ADDRESS[:PORT][#NAME], tcp://ADDRESS[:PORT], or a file like /etc/resolv.conf; with DOMAIN= before it, for names in there alone (repeatable)"},
+		&cli.StringSliceFlag{Name: "forward-for", DefaultText: "loopback and the private networks", EnvVars: serveEnv("FORWARD_FOR"), Category: "Names of others", Usage: "`NETWORK` whose clients may ask for names of others (repeatable)"},
+		&cli.StringSliceFlag{Name: "forward-private", EnvVars: serveEnv("FORWARD_PRIVATE"), Category: "Names of others", Usage: "`DOMAIN` whose names may have private addresses though the upstream is a public one; . for all (repeatable)"},
+		&cli.StringSliceFlag{Name: "reverse-zone", DefaultText: "the private networks", EnvVars: serveEnv("REVERSE_ZONE"), Category: "Names of others", Usage: "`NETWORK` whose addresses have no names but those that are registered (repeatable)"},
 
 		&cli.StringFlag{Name: "admin-addr", Value: "127.0.0.1:5380", EnvVars: serveEnv("ADMIN_ADDR"), Category: "HTTP", Usage: "`ADDRESS` to serve HTTP on"},
 		&cli.StringFlag{Name: "admin-token-file", EnvVars: serveEnv("ADMIN_TOKEN_FILE"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with the token that HTTP clients have to show, or a line NAME SECRET read|write [PREFIX…] for each of several"},
@@ -183,6 +191,15 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 		var err error
 		s.checkAllow, err = parseNetworks(separate(ctx.StringSlice("check-allow")))
 		check("check-allow", err)
+	}
+	s.forward = readForwardSettings(ctx, s.dnsAddrs, check)
+	if ctx.IsSet("reverse-zone") {
+		var err error
+		s.reverse, err = parseNetworks(separate(ctx.StringSlice("reverse-zone")))
+		check("reverse-zone", err)
+		for _, network := range s.reverse {
+			check("reverse-zone", zones.CheckReverse(network))
+		}
 	}
 	check("drain", atLeast(0, s.drain))
 	check("max-stale", atLeast(0, s.maxStale))

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/urfave/cli/v2"
+
+	"github.com/rollcall-dns/rollcall/cache"
+	"github.com/rollcall-dns/rollcall/dnsserver/forward"
+	"github.com/rollcall-dns/rollcall/health"
+)
+
+// forwardSettings say whom to ask for names that are in none of the zones.
+type forwardSettings struct {
+	routes       []forward.Route // none: nobody
+	clients      []netip.Prefix  // who may ask
+	privateNames []string
+}
+
+// forwardBytes is how much memory the upstreams' answers may take.
+const forwardBytes = 32 << 20
+
+// readForwardSettings tells check of each mistake.
+func readForwardSettings(ctx *cli.Context, ours []string, check func(flag string, err error)) forwardSettings {
+	s := forwardSettings{clients: health.Private()}
+	for _, text := range separate(ctx.StringSlice("forward")) {
+		route, err := forward.ParseRoute(text)
+		if err == nil {
+			err = checkNotOurs(route, ours)
+		}
+		check("forward", err)
+		s.routes = append(s.routes, route)
+	}
+	if ctx.IsSet("forward-for") {
+		var err error
+		s.clients, err = parseNetworks(separate(ctx.StringSlice("forward-for")))
+		check("forward-for", err)
+	}
+	for _, name := range separate(ctx.StringSlice("forward-private")) {
+		if _, ok := dns.IsDomainName(name); !ok || name == "" {
+			check("forward-private", fmt.Errorf("%q is no domain", name))
+		}
+		s.privateNames = append(s.privateNames, name)
+	}
+	for _, flag := range []string{"forward-for", "forward-private"} {
+		if len(s.routes) == 0 && ctx.IsSet(flag) {
+			check(flag, errors.New("means nothing without forward, which names the upstreams"))
+		}
+	}
+	return s
+}
+
+// checkNotOurs refuses an upstream that is rollcall itself.
+func checkNotOurs(r forward.Route, ours []string) error {
+	upstreams, err := r.Addresses()
+	if err != nil {
+		return err
+	}
+	for _, text := range ours {
+		host, portText, _ := net.SplitHostPort(text)
+		port, _ := strconv.Atoi(portText)
+		our, err := netip.ParseAddr(host)
+		everywhere := err != nil && host != "localhost" || our.IsUnspecified()
+		if host == "localhost" {
+			our = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		}
+		if i := slices.IndexFunc(upstreams, func(u netip.AddrPort) bool {
+			return int(u.Port()) == port && (u.Addr() == our.Unmap() || everywhere && isOnThisMachine(u.Addr()))
+		}); i >= 0 {
+			return fmt.Errorf("%s is rollcall itself, which listens on %s", upstreams[i], text)
+		}
+	}
+	return nil
+}
+
+func isOnThisMachine(a netip.Addr) bool {
+	if a.IsLoopback() {
+		return true
+	}
+	addrs, _ := net.InterfaceAddrs()
+	return slices.ContainsFunc(addrs, func(on net.Addr) bool {
+		network, err := netip.ParsePrefix(on.String())
+		return err == nil && network.Addr().Unmap() == a
+	})
+}
+
+// openAsker makes who asks others, if somebody is to be asked.
+func (s *server) openAsker(metrics prometheus.Registerer) (err error) {
+	settings := &s.settings.forward
+	if len(settings.routes) == 0 {
+		return nil
+	}
+	if s.others, err = cache.NewForwardedCache(forwardBytes, metrics); err != nil {
+		return err
+	}
+	s.asker, err = forward.New(forward.Config{
+		Routes: settings.routes, Clients: settings.clients, PrivateNames: settings.privateNames,
+		Ours: s.zones.Encloses, Cache: s.others, Logger: s.settings.logger, Metrics: metrics,
+	})
+	return err
+}

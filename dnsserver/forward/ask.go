@@ -1,0 +1,251 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/cache"
+)
+
+// How long who waits for whom.
+const (
+	// clientPatience is how long a client waits for a new answer where there is an
+	// old one (RFC 8767, section 5), and budgetTime how long where there is none.
+	clientPatience = 1800 * time.Millisecond
+	budgetTime     = 5 * time.Second
+
+	tryTime  = 2 * time.Second        // for one upstream, after which it has failed
+	patience = 800 * time.Millisecond // after which the next one is asked, too
+)
+
+// The errors of Ask.
+var (
+	errNoUpstream = errors.New("no upstream is there to be asked")
+	errLoop       = errors.New("every upstream sends back here what it is asked")
+)
+
+// Cached returns the answer to a question that is kept, if its TTL has not run
+// out, and sees to it that an answer that is asked for often never does.
+func (a *Asker) Cached(q Question, now time.Time) *cache.Forwarded {
+	var space [260]byte
+	f := a.cache.Get(q.key(space[:0]))
+	if f == nil || !f.Fresh(now) {
+		return nil
+	}
+	if f.Refresh(now) {
+		a.metrics.count(prefetched)
+		a.begin(own(q))
+	}
+	a.metrics.count(hit)
+	return f
+}
+
+// own returns the question with a name of its own.
+func own(q Question) Question {
+	q.Name = append([]byte(nil), q.Name...)
+	return q
+}
+
+// Ask returns the answer to a question: the one that is kept, or a new one, or
+// where there is none in time the one whose TTL has run out; it is stale then. If
+// there is nothing to give, it is an answer that says so, SERVFAIL.
+func (a *Asker) Ask(ctx context.Context, q Question) (f *cache.Forwarded, stale bool) {
+	if f := a.Cached(q, time.Now()); f != nil {
+		return f, false
+	}
+	old := a.cache.Get(q.key(nil))
+	if old != nil && old.Failed() {
+		old = nil
+	}
+	wait := budgetTime
+	switch {
+	case old != nil && a.allDown(q):
+		wait = 0 // it is asked for anew nonetheless
+	case old != nil:
+		wait = clientPatience
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	flight := a.begin(own(q))
+	select {
+	case <-flight.landed:
+		if old == nil || !flight.answer.Failed() {
+			return flight.answer, false
+		}
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	if old != nil {
+		a.metrics.count(staleGiven)
+		return old, true
+	}
+	return cache.FailedForwarded(q.key(nil), time.Now()), false
+}
+
+// flight is a question that is on its way.
+type flight struct {
+	landed chan struct{}
+	answer *cache.Forwarded // once it has landed
+}
+
+// begin asks a question of the upstreams, unless it is on its way already. That it
+// is asked does not depend on whether somebody waits.
+func (a *Asker) begin(q Question) *flight {
+	key := q.key(nil)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if f := a.flights[string(key)]; f != nil {
+		return f
+	}
+	f := &flight{landed: make(chan struct{})}
+	a.flights[string(key)] = f
+	a.asking.Go(func() {
+		f.answer = a.fetch(q, key)
+		close(f.landed)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.flights, string(key))
+	})
+	return f
+}
+
+// fetch finds the answer to a question outside, and keeps it.
+func (a *Asker) fetch(q Question, key []byte) *cache.Forwarded {
+	ctx, cancel := context.WithTimeout(a.ctx, budgetTime)
+	defer cancel()
+	a.metrics.count(miss)
+	f, err := a.resolve(ctx, q, key)
+	if err != nil {
+		a.metrics.count(failed)
+		a.logger.Debug("no upstream answers", "name", q.owner(), "type", dns.Type(q.Type), "err", err)
+		f = cache.FailedForwarded(key, time.Now())
+		if old := a.cache.Get(key); old != nil && !old.Failed() {
+			return f // what is known, though old, is better
+		}
+	}
+	a.cache.Put(f)
+	return f
+}
+
+// resolve asks the upstreams of a name, if it is one for them.
+func (a *Asker) resolve(ctx context.Context, q Question, key []byte) (*cache.Forwarded, error) {
+	owner := q.owner()
+	route := a.route(q.Name)
+	if route == nil {
+		return nil, errNoUpstream
+	}
+	if m := special(owner, q.Type, route); m != nil {
+		return cache.NewForwarded(key, m, time.Now())
+	}
+	reply, err := a.askAll(ctx, route.order(), newQuery(owner, q))
+	if err != nil {
+		return nil, err
+	}
+	m, into := a.scrub(reply, owner, q.Type)
+	limitDenial(m)
+	if route.public && !a.mayBePrivate(owner) {
+		a.metrics.rebound.Add(float64(dropPrivate(m)))
+	}
+	f, err := cache.NewForwarded(key, m, time.Now())
+	if err == nil {
+		f.Beyond = into
+	}
+	return f, err
+}
+
+// newQuery returns the query to send. Nothing of the client's is in it but the
+// question, DO and CD.
+func newQuery(owner string, q Question) *dns.Msg {
+	m := new(dns.Msg).SetQuestion(owner, q.Type)
+	m.CheckingDisabled = q.CD
+	return m.SetEdns0(cache.UDPSize, q.DO)
+}
+
+// order returns the upstreams in the order to ask them: those that fail come
+// last, and those that ask us not at all. One alone is asked twice, as datagrams
+// get lost.
+func (r *route) order() (order []*upstream) {
+	var down []*upstream
+	for _, u := range r.upstreams {
+		switch {
+		case u.loops.Load():
+		case u.down.Load():
+			down = append(down, u)
+		default:
+			order = append(order, u)
+		}
+	}
+	if order = append(order, down...); len(order) == 1 {
+		order = append(order, order[0])
+	}
+	return order
+}
+
+// askAll asks upstreams, the next one when one has failed or takes long, and
+// returns the first reply that answers.
+func (a *Asker) askAll(ctx context.Context, order []*upstream, query *dns.Msg) (*dns.Msg, error) {
+	if len(order) == 0 {
+		return nil, errLoop
+	}
+	ctx, cancel := context.WithCancel(ctx) // the others, when one has answered
+	defer cancel()
+	type outcome struct {
+		reply *dns.Msg
+		err   error
+	}
+	outcomes := make(chan outcome, len(order))
+	next := time.NewTimer(0)
+	defer next.Stop()
+	var errs []error
+	for asked := 0; ; {
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(append(errs, ctx.Err())...)
+		case <-next.C:
+			if asked == len(order) {
+				continue
+			}
+			u := order[asked]
+			asked++
+			next.Reset(patience)
+			a.asking.Go(func() {
+				reply, err := a.askOne(ctx, u, query)
+				outcomes <- outcome{reply, err}
+			})
+		case o := <-outcomes:
+			if o.err == nil {
+				return o.reply, nil
+			}
+			if errs = append(errs, o.err); len(errs) == len(order) {
+				return nil, errors.Join(errs...)
+			}
+			next.Reset(0)
+		}
+	}
+}
+
+// askOne asks one upstream, and learns from how it goes.
+func (a *Asker) askOne(ctx context.Context, u *upstream, query *dns.Msg) (*dns.Msg, error) {
+	start := time.Now()
+	try, cancel := context.WithTimeout(ctx, tryTime)
+	defer cancel()
+	reply, err := u.exchange(try, query)
+	switch {
+	case ctx.Err() != nil && err != nil: // another was faster
+		return nil, err
+	case err != nil:
+		a.metrics.asked(u.name, "error", start)
+		a.failed(u, err)
+		return nil, fmt.Errorf("upstream %s: %w", u.name, err)
+	}
+	a.answered(u)
+	a.metrics.asked(u.name, dns.RcodeToString[reply.Rcode], start)
+	if reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
+		return nil, fmt.Errorf("upstream %s answers %s", u.name, dns.RcodeToString[reply.Rcode])
+	}
+	return reply, nil
+}

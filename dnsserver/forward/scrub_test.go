@@ -1,0 +1,110 @@
+package forward
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+func TestOnlyWhatWasAskedForIsBelieved(t *testing.T) {
+	for _, row := range []struct {
+		name       string
+		qtype      uint16
+		answer, ns []string
+		want       []string
+	}{
+		{"the records", dns.TypeA, []string{"www.example. 60 A 192.0.2.1", "www.example. 60 A 192.0.2.2"}, nil,
+			[]string{"www.example. 60 A 192.0.2.1", "www.example. 60 A 192.0.2.2"}},
+		{"no record of another name", dns.TypeA, []string{"www.example. 60 A 192.0.2.1", "bank.example. 60 A 203.0.113.66"}, nil,
+			[]string{"www.example. 60 A 192.0.2.1"}},
+		{"no record of another type", dns.TypeA, []string{"www.example. 60 A 192.0.2.1", "www.example. 60 MX 1 mail.example."}, nil,
+			[]string{"www.example. 60 A 192.0.2.1"}},
+		{"what an alias leads to", dns.TypeA, []string{"b.example. 60 A 192.0.2.1", "www.example. 60 CNAME B.example."}, nil,
+			[]string{"www.example. 60 CNAME B.example.", "b.example. 60 A 192.0.2.1"}},
+		{"nothing beyond an alias's end", dns.TypeA, []string{"www.example. 60 CNAME b.example.", "c.example. 60 A 192.0.2.1"}, nil,
+			[]string{"www.example. 60 CNAME b.example."}},
+		{"the alias itself", dns.TypeCNAME, []string{"www.example. 60 CNAME b.example.", "b.example. 60 A 192.0.2.1"}, nil,
+			[]string{"www.example. 60 CNAME b.example."}},
+		{"a DNAME and what is made of it", dns.TypeA,
+			[]string{"example. 60 DNAME other.test.", "www.example. 60 CNAME www.other.test.", "www.other.test. 60 A 192.0.2.1"}, nil,
+			[]string{"example. 60 DNAME other.test.", "www.example. 60 CNAME www.other.test.", "www.other.test. 60 A 192.0.2.1"}},
+		{"up to where an alias leads to a name of ours", dns.TypeA,
+			[]string{"www.example. 60 CNAME web.ours.test.", "web.ours.test. 60 A 203.0.113.66"}, nil,
+			[]string{"www.example. 60 CNAME web.ours.test."}},
+		{"the zone that has no such record", dns.TypeA, nil, []string{"example. 60 SOA a. b. 1 2 3 4 5"},
+			[]string{"example. 60 SOA a. b. 1 2 3 4 5"}},
+		{"no zone that the name is not in", dns.TypeA, nil, []string{"com. 60 SOA a. b. 1 2 3 4 5", "example. 60 NS evil.example."}, nil},
+		{"no servers beside an answer", dns.TypeA, []string{"www.example. 60 A 192.0.2.1"}, []string{"example. 60 NS evil.example."},
+			[]string{"www.example. 60 A 192.0.2.1"}},
+		{"aliases that go round", dns.TypeA, []string{"www.example. 60 CNAME b.example.", "b.example. 60 CNAME www.example."}, nil,
+			[]string{strings.Repeat("www.example. 60 CNAME b.example.\nb.example. 60 CNAME www.example.\n", maxChain/2)}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			a := newAsker(t, "192.0.2.53")
+			m, into := a.scrub(&dns.Msg{Answer: records(t, row.answer...), Ns: records(t, row.ns...)}, "www.example.", row.qtype)
+			var got, want strings.Builder
+			for _, rr := range append(m.Answer, m.Ns...) {
+				got.WriteString(rr.String() + "\n")
+			}
+			for _, text := range row.want {
+				for _, rr := range records(t, strings.Split(strings.TrimSpace(text), "\n")...) {
+					want.WriteString(rr.String() + "\n")
+				}
+			}
+			if got.String() != want.String() {
+				t.Errorf("kept is\n%swanted\n%s", &got, &want)
+			}
+			if leads := strings.Contains(row.name, "of ours"); leads != (into != "") {
+				t.Errorf("it leads to %q", into)
+			}
+		})
+	}
+}
+
+func TestAPublicUpstreamGivesNoPrivateAddresses(t *testing.T) {
+	m := &dns.Msg{Answer: records(t,
+		"www.example. 60 A 10.1.2.3", "www.example. 60 A 192.0.2.1", "www.example. 60 A 127.0.0.1", "www.example. 60 A 169.254.169.254",
+		"www.example. 60 AAAA fd00::1", "www.example. 60 AAAA ::ffff:192.168.0.1", "www.example. 60 AAAA 2001:db8::1",
+	)}
+	if n := dropPrivate(m); n != 5 || len(m.Answer) != 2 {
+		t.Errorf("%d were dropped, and %v is left", n, m.Answer)
+	}
+}
+
+func TestNamesThatMeanTheSameEverywhereAreNotAskedFor(t *testing.T) {
+	s := newServer(t)
+	a := newAsker(t, s.addr)
+	for _, row := range []struct {
+		name  string
+		qtype uint16
+		rcode int
+		want  string
+	}{
+		{"localhost.", dns.TypeA, dns.RcodeSuccess, "127.0.0.1"},
+		{"my.localhost.", dns.TypeAAAA, dns.RcodeSuccess, "::1"},
+		{"localhost.", dns.TypeMX, dns.RcodeSuccess, ""},
+		{"www.invalid.", dns.TypeA, dns.RcodeNameError, ""},
+		{"expyuzz4wqqyqhjn.onion.", dns.TypeA, dns.RcodeNameError, ""},
+		{"_dns.resolver.arpa.", dns.TypeSVCB, dns.RcodeSuccess, ""},
+	} {
+		m := ask(t, a, of(row.name, row.qtype))
+		if m.Rcode != row.rcode || (len(m.Answer) > 0) != (row.want != "") || row.want != "" && !strings.HasSuffix(m.Answer[0].String(), row.want) {
+			t.Errorf("%s %s: %v", row.name, dns.Type(row.qtype), m)
+		}
+	}
+	if n := s.queries.Load(); n > 0 {
+		t.Errorf("the upstream was asked %d times", n)
+	}
+	public := &route{domain: "\x00", public: true}
+	for _, name := range []string{"1.2.3.10.in-addr.arpa.", "1.0.16.172.in-addr.arpa.", "1.0.31.172.in-addr.arpa.", "1.d.f.ip6.arpa."} {
+		if m := special(name, dns.TypePTR, public); m == nil || m.Rcode != dns.RcodeNameError {
+			t.Errorf("a public upstream would be asked for %s", name)
+		}
+	}
+	for _, name := range []string{"1.0.32.172.in-addr.arpa.", "1.0.15.172.in-addr.arpa.", "8.8.8.8.in-addr.arpa."} {
+		if special(name, dns.TypePTR, public) != nil {
+			t.Errorf("a public upstream would not be asked for %s", name)
+		}
+	}
+}
