@@ -202,12 +202,16 @@ func TestBIND(t *testing.T) {
 }
 
 func TestHAProxy(t *testing.T) {
-	p := newPlace(t, "haproxy")
-	port := free(t)
-	config := "defaults\n  mode http\n  timeout connect 1s\n  timeout client 5s\n  timeout server 5s\n" +
-		fmt.Sprintf("frontend in\n  bind 127.0.0.1:%d\n  default_backend web\n", port) + p.boxes("haproxy.md")[0]
-	p.start("haproxy", "-db", "-f", p.write("haproxy.cfg", config))
-	p.answersHTTP(port)
+	for _, transport := range []string{"tcp@", ""} {
+		t.Run("nameserver "+transport, func(t *testing.T) {
+			p := newPlace(t, "haproxy")
+			port := free(t)
+			config := "defaults\n  mode http\n  timeout connect 1s\n  timeout client 5s\n  timeout server 5s\n" +
+				fmt.Sprintf("frontend in\n  bind 127.0.0.1:%d\n  default_backend web\n", port) + strings.Replace(p.boxes("haproxy.md")[0], "tcp@", transport, 1)
+			p.start("haproxy", "-db", "-f", p.write("haproxy.cfg", config))
+			p.answersHTTP(port)
+		})
+	}
 }
 
 func TestNginx(t *testing.T) {

@@ -116,6 +116,7 @@ func setUp(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("DEPLOY", deploy)
+	env.Setenv("PAGES", filepath.Join(deploy, "../docs/integrations"))
 	return nil
 }
 
