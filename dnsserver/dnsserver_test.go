@@ -32,6 +32,7 @@ type lab struct {
 	registry *embedded.Registry
 	server   *Server
 	measured *prometheus.Registry
+	others   *cache.ForwardedCache // of a lab that forwards
 }
 
 func newLab(t testing.TB) *lab { return newLabOf(t, "test.") }

@@ -80,6 +80,7 @@ func newForwarding(t testing.TB, routes ...string) *lab {
 	if l.asker, err = forward.New(config); err != nil {
 		t.Fatal(err)
 	}
+	l.others = c
 	t.Cleanup(func() { l.asker.Close(); c.Close() })
 	return l
 }
@@ -129,6 +130,7 @@ func TestNamesOfOthersAreAskedOfThem(t *testing.T) {
 		if got := texts(m.Answer); len(got) != 1 || !strings.HasSuffix(got[0], "60 IN A 203.0.113.1") || m.Authoritative || !m.RecursionAvailable || m.IsEdns0() == nil {
 			t.Errorf("the answer is %v", m)
 		}
+		l.others.Wait()
 	}
 	if m := l.resolve(t, question("web.service.test.", dns.TypeA, 0), friend); !m.Authoritative || !m.RecursionAvailable || len(m.Answer) != 1 {
 		t.Errorf("a name of ours is answered by %v", m)

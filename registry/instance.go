@@ -11,7 +11,8 @@ type Instance struct {
 	Tags              []string
 	Address           string // an IP address or a host name; empty: its node's address
 	TaggedAddresses   map[string]TaggedAddress
-	Port              int // 0: none
+	Port              int    // 0: none; of several, the default one's
+	Ports             []Port // where it has several; one of them is Port
 	Meta              map[string]string
 	Weights           Weights
 	EnableTagOverride bool
@@ -19,6 +20,24 @@ type Instance struct {
 	Checks            []*Check // its own checks, by ID
 	CreateIndex       uint64
 	ModifyIndex       uint64
+}
+
+// Port is one of several ports of an instance, and its name, which is a label.
+type Port struct {
+	Name    string
+	Port    int
+	Default bool // it is the instance's Port
+}
+
+// PortNamed returns the number of the port of that name, in any case; 0: there is
+// none.
+func (i *Instance) PortNamed(name string) int {
+	for _, p := range i.Ports {
+		if strings.EqualFold(p.Name, name) {
+			return p.Port
+		}
+	}
+	return 0
 }
 
 // TaggedAddress is a further address of an instance. The tags that rollcall

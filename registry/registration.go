@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +39,7 @@ const (
 	maxID       = 255
 	maxTag      = 255
 	maxTags     = 64
+	maxPorts    = 32
 	maxMeta     = 4 << 10
 	maxChecks   = 64
 	maxOutput   = 4 << 10
@@ -132,6 +134,9 @@ func (i *Instance) validate() error {
 	if err := validatePort("Port", i.Port); err != nil {
 		return err
 	}
+	if err := i.validatePorts(); err != nil {
+		return err
+	}
 	if err := canonicalAddress("Address", &i.Address); err != nil {
 		return err
 	}
@@ -151,6 +156,42 @@ func (i *Instance) validate() error {
 		return invalid("Weights.Warning", "is %d, and must be 0 to 65535", i.Weights.Warning)
 	}
 	return validateMeta("Meta", i.Meta)
+}
+
+// validatePorts also makes the default port the instance's.
+func (i *Instance) validatePorts() error {
+	if len(i.Ports) > maxPorts {
+		return invalid("Ports", "are %d, and at most %d are kept", len(i.Ports), maxPorts)
+	}
+	byDefault := 0
+	for n, p := range i.Ports {
+		if err := validateName("Ports.Name", p.Name); err != nil {
+			return err
+		}
+		switch {
+		case strings.Contains(p.Name, ".") || len(p.Name) > maxLabel:
+			return invalid("Ports.Name", "%.80q must be one label of a DNS name", p.Name)
+		case p.Port < 1 || p.Port > 65535:
+			return invalid("Ports.Port", "is %d, and must be 1 to 65535", p.Port)
+		case slices.ContainsFunc(i.Ports[:n], func(o Port) bool { return strings.EqualFold(o.Name, p.Name) }):
+			return invalid("Ports.Name", "%q is there twice", p.Name)
+		case p.Default && byDefault > 0:
+			return invalid("Ports.Default", "is set for more than one port")
+		case p.Default:
+			byDefault = p.Port
+		}
+	}
+	if len(i.Ports) == 0 {
+		return nil
+	}
+	switch {
+	case byDefault == 0:
+		return invalid("Ports.Default", "must be set for one of the ports")
+	case i.Port != 0 && i.Port != byDefault:
+		return invalid("Port", "is %d, and the default one of Ports is %d", i.Port, byDefault)
+	}
+	i.Port = byDefault
+	return nil
 }
 
 func (c *Check) validate() error {

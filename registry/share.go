@@ -44,6 +44,9 @@ func (i *Instance) shareWith(o *Instance) {
 	if len(i.Tags) > 0 && slices.Equal(i.Tags, o.Tags) {
 		i.Tags = o.Tags
 	}
+	if len(i.Ports) > 0 && slices.Equal(i.Ports, o.Ports) {
+		i.Ports = o.Ports
+	}
 	if len(i.Meta) > 0 && maps.Equal(i.Meta, o.Meta) {
 		i.Meta = o.Meta
 	}

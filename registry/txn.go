@@ -207,7 +207,7 @@ func compareInstances(a, b *Instance) int {
 // sameEndpoint tells whether discovery cannot tell two instances of one ID apart.
 func sameEndpoint(a, b *Instance) bool {
 	return a.Service == b.Service && a.Address == b.Address && a.Port == b.Port && a.Weights == b.Weights &&
-		a.status == b.status && slices.Equal(a.Tags, b.Tags) &&
+		a.status == b.status && slices.Equal(a.Tags, b.Tags) && slices.Equal(a.Ports, b.Ports) &&
 		maps.Equal(a.Meta, b.Meta) && maps.Equal(a.TaggedAddresses, b.TaggedAddresses)
 }
 

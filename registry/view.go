@@ -181,6 +181,12 @@ func (v *View) HasAddressIn(network netip.Prefix) bool {
 	return v.words.nodesAt.hasIn(network, first) || v.words.servicesAt.hasIn(network, first)
 }
 
+// HasPort tells whether any instance has a port of that name.
+func (v *View) HasPort(name string) bool { return v.words.ports.has(lower(name)) }
+
+// HasPorts tells whether any instance has a port with a name.
+func (v *View) HasPorts() bool { return v.words.ports.counts.Len() > 0 }
+
 // HasTag tells whether any instance bears the tag.
 func (v *View) HasTag(tag string) bool { return v.words.tags.has(lower(tag)) }
 

@@ -12,6 +12,7 @@ import (
 // tree of its own, so that to look for a word nothing has to be put before it.
 type words struct {
 	tags            multiset // that instances bear
+	ports           multiset // names of ports that instances have
 	serviceSuffixes multiset // what follows a dot in a service's name
 	nodeSuffixes    multiset // what follows a dot in a node's name
 	nodesAt         multiset // an address, and the node that has it
@@ -19,17 +20,17 @@ type words struct {
 }
 
 func newWords() words {
-	return words{newMultiset(), newMultiset(), newMultiset(), newMultiset(), newMultiset()}
+	return words{newMultiset(), newMultiset(), newMultiset(), newMultiset(), newMultiset(), newMultiset()}
 }
 
 func (w words) copy() words {
-	return words{w.tags.copy(), w.serviceSuffixes.copy(), w.nodeSuffixes.copy(), w.nodesAt.copy(), w.servicesAt.copy()}
+	return words{w.tags.copy(), w.ports.copy(), w.serviceSuffixes.copy(), w.nodeSuffixes.copy(), w.nodesAt.copy(), w.servicesAt.copy()}
 }
 
 // compact is copy, with no room to grow in the copy.
 func (w words) compact() words {
 	m := func(m multiset) multiset { return multiset{compact(m.counts)} }
-	return words{m(w.tags), m(w.serviceSuffixes), m(w.nodeSuffixes), m(w.nodesAt), m(w.servicesAt)}
+	return words{m(w.tags), m(w.ports), m(w.serviceSuffixes), m(w.nodeSuffixes), m(w.nodesAt), m(w.servicesAt)}
 }
 
 // addInstance counts the words that an instance is found by n times more, or -n
@@ -40,6 +41,9 @@ func (w words) addInstance(i *Instance, n int32) {
 	}
 	for _, tag := range i.Tags {
 		w.tags.add(lower(tag), n)
+	}
+	for _, p := range i.Ports {
+		w.ports.add(lower(p.Name), n)
 	}
 	w.serviceSuffixes.addSuffixes(lower(i.Service), n)
 	if a, err := netip.ParseAddr(i.Address); err == nil {

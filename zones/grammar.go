@@ -10,6 +10,7 @@ package zones
 //	HEX.addr[.DC]                     the address that is written in the name
 //	QUERY.query, _QUERY._tcp.query    what a prepared query finds
 //	ns                                the primary name server
+//	….PORT.port                       of services: the port of that name, as in Consul 1.22
 //
 // They are read from the right, as Consul reads them: the first that is a kind,
 // or begins with an underscore, says what the name is about. What stands behind
@@ -19,10 +20,14 @@ package zones
 // non-terminal: it is there, and has no records.
 func (r *resolution) answer(labels []string) *Answer {
 	switch {
-	case len(labels) == 0:
+	case len(labels) == 0 && r.port == "":
 		return r.apex()
-	case len(labels) == 1 && labels[0] == "ns":
+	case len(labels) == 0:
+		return r.nonTerminal(r.v.ServicesStamp())
+	case len(labels) == 1 && labels[0] == "ns" && r.port == "":
 		return r.ns()
+	case labels[len(labels)-1] == "port" && r.port == "" && !r.isLocal(labels[len(labels)-1:]):
+		return r.ofPort(labels[:len(labels)-1])
 	case len(labels) == 1 && labels[0] == "dc":
 		return r.nonTerminal(nil)
 	}
@@ -49,9 +54,13 @@ func (r *resolution) answer(labels []string) *Answer {
 		return r.underscored(labels[:at+1])
 	}
 	before := labels[:at]
-	switch kind := labels[at]; kind {
-	case "service":
+	switch kind := labels[at]; {
+	case kind == "service":
 		return r.serviceName(before)
+	case r.port != "":
+		return r.noName(r.because("only services have ports with names"))
+	}
+	switch kind := labels[at]; kind {
 	case "node":
 		return r.node(before)
 	case "addr":
@@ -61,6 +70,19 @@ func (r *resolution) answer(labels []string) *Answer {
 	default:
 		return r.noName(r.because("there is nothing of the kind ").text(kind).text(" here"))
 	}
+}
+
+// ofPort reads the labels before the label port.
+func (r *resolution) ofPort(labels []string) *Answer {
+	n := len(labels)
+	switch {
+	case n == 0 && r.v.HasPorts():
+		return r.nonTerminal(r.v.ServicesStamp())
+	case n == 0 || !r.v.HasPort(labels[n-1]):
+		return r.noName(r.because("no instance has a port of the name ").labels(labels[max(n-1, 0):]...))
+	}
+	r.port = labels[n-1]
+	return r.answer(labels[:n-1])
 }
 
 // isKind tells whether a label says what a name is about. The last three are

@@ -19,6 +19,7 @@ type resolution struct {
 	zone  *Zone
 	home  string      // what targets end in; see appendHome
 	from  *resolution // whose CNAME led here
+	port  string      // of which of the instances' ports the name is; empty: of their default ones
 	about subject
 
 	text    []byte // what was written for this question: the owner, and names of the registry's

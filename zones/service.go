@@ -2,6 +2,7 @@ package zones
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -91,8 +92,14 @@ func (r *resolution) labelled(service string) *registry.Service {
 // instances answers with the instances of a service that may be used and are
 // selected.
 func (r *resolution) instances(s *registry.Service, tags selection, stamp *registry.Stamp) *Answer {
+	if r.port != "" && !slices.ContainsFunc(s.Instances, func(i *registry.Instance) bool { return i.PortNamed(r.port) > 0 }) {
+		return r.noName(r.because("no instance of ").text(lower(s.Name)).text(" has a port of the name ").labels(r.port))
+	}
 	endpoints := r.endpoints(s, tags, "")
-	if len(endpoints) == 0 {
+	switch {
+	case len(endpoints) == 0 && r.port != "":
+		return r.noData(stamp, "no instance that may be used has a port of the name "+r.port)
+	case len(endpoints) == 0:
 		return r.noData(stamp, r.noInstance())
 	}
 	switch r.qtype {
@@ -111,14 +118,21 @@ func (r *resolution) instances(s *registry.Service, tags selection, stamp *regis
 func (r *resolution) endpoints(s *registry.Service, tags selection, id string) []registry.Endpoint {
 	r.about.service, r.about.tags, r.about.id = s, tags, id
 	endpoints := r.v.Endpoints(s, r.z.config.OnlyPassing)
-	if len(tags) == 0 && id == "" {
+	if len(tags) == 0 && id == "" && r.port == "" {
 		return endpoints
 	}
 	chosen := endpoints[:0]
 	for _, e := range endpoints {
-		if r.about.covers(e.Instance) {
-			chosen = append(chosen, e)
+		if !r.about.covers(e.Instance) {
+			continue
 		}
+		if r.port != "" {
+			if e.Port = e.Instance.PortNamed(r.port); e.Port == 0 {
+				r.leaveOut(e.Instance, "it has no port of the name "+r.port)
+				continue
+			}
+		}
+		chosen = append(chosen, e)
 	}
 	return chosen
 }

@@ -105,6 +105,7 @@ const forever = "87600h"
 type agentService struct {
 	ID, Name, Address string
 	Port              int
+	Ports             []registry.Port `json:",omitempty"`
 	Tags              []string
 	Meta              map[string]string
 	TaggedAddresses   map[string]registry.TaggedAddress
@@ -128,7 +129,7 @@ type agentCheck struct {
 func agentRegistration(line *numbered) (service *agentService, ofNode []*agentCheck, err error) {
 	if i := line.instance; i != nil {
 		service = &agentService{
-			ID: i.ID, Name: i.Service, Address: i.Address, Port: i.Port, Tags: i.Tags, Meta: i.Meta,
+			ID: i.ID, Name: i.Service, Address: i.Address, Port: i.Port, Ports: i.Ports, Tags: i.Tags, Meta: i.Meta,
 			TaggedAddresses: i.TaggedAddresses, EnableTagOverride: i.EnableTagOverride,
 		}
 		if i.Weights != (registry.Weights{}) {

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,7 +24,7 @@ func registerCommand() *cli.Command {
 			"   dns://HOST:PORT/NAME?type=A        the name is found\n" +
 			"   ttl:30s                            a heartbeat (PUT /v1/agent/check/pass/service:ID) comes that often",
 		Flags: withAPI(
-			&cli.IntFlag{Name: "port", EnvVars: registerEnv("PORT"), Usage: "`PORT` that the instance listens on; DNS gives it in SRV records"},
+			&cli.StringSliceFlag{Name: "port", EnvVars: registerEnv("PORT"), Usage: "`PORT` that the instance listens on, for SRV records; of several, each as NAME=PORT, the first is the default one (repeatable)"},
 			&cli.StringFlag{Name: "address", EnvVars: registerEnv("ADDRESS"), Usage: "`ADDRESS` or host name of the instance, where it is not its node's"},
 			&cli.StringFlag{Name: "id", EnvVars: registerEnv("ID"), Usage: "`ID` of the instance; without it a unique one is made"},
 			&cli.StringSliceFlag{Name: "tag", EnvVars: registerEnv("TAG"), Usage: "`TAG` that the instance bears (repeatable)"},
@@ -48,11 +49,18 @@ func registerEnv(name string) []string { return []string{"ROLLCALL_REGISTER_" + 
 type registration struct {
 	ID, Name string
 	Port     int               `json:",omitempty"`
+	Ports    []port            `json:",omitempty"`
 	Address  string            `json:",omitempty"`
 	Tags     []string          `json:",omitempty"`
 	Meta     map[string]string `json:",omitempty"`
 	Weights  weights
 	Checks   []checkDefinition `json:",omitempty"`
+}
+
+type port struct {
+	Name    string
+	Port    int
+	Default bool
 }
 
 type checkDefinition struct {
@@ -75,11 +83,14 @@ func register(ctx *cli.Context) error {
 		return err
 	}
 	r := registration{
-		ID: ctx.String("id"), Name: args[0], Port: ctx.Int("port"), Address: ctx.String("address"),
+		ID: ctx.String("id"), Name: args[0], Address: ctx.String("address"),
 		Tags: ctx.StringSlice("tag"), Weights: weights{Passing: ctx.Int("weight"), Warning: 1},
 	}
 	if r.ID == "" {
 		r.ID = args[0] + "-" + strings.ToLower(rand.Text()[:8])
+	}
+	if r.Port, r.Ports, err = portsOf(ctx); err != nil {
+		return err
 	}
 	if r.Meta, err = keyValues(ctx, "meta"); err != nil {
 		return err
@@ -104,6 +115,28 @@ func register(ctx *cli.Context) error {
 	}
 	fmt.Fprintln(ctx.App.Writer, r.ID)
 	return nil
+}
+
+// portsOf returns the one port, or several with names.
+func portsOf(ctx *cli.Context) (one int, several []port, err error) {
+	texts := ctx.StringSlice("port")
+	for n, text := range texts {
+		name, number, named := strings.Cut(text, "=")
+		if !named {
+			name, number = "", text
+		}
+		p, err := strconv.Atoi(number)
+		switch {
+		case err != nil || p < 0 || p > 65535 || named && p == 0:
+			return 0, nil, usageError(ctx, "--port %q is no port from 1 to 65535, nor NAME=PORT", text)
+		case !named && len(texts) > 1:
+			return 0, nil, usageError(ctx, "--port %q needs a name, as one of several ports", text)
+		case !named:
+			return p, nil, nil
+		}
+		several = append(several, port{name, p, n == 0})
+	}
+	return 0, several, nil
 }
 
 // keyValues returns a repeatable flag's values of the form KEY=VALUE.

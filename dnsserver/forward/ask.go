@@ -105,10 +105,10 @@ func (a *Asker) begin(q Question) *flight {
 	a.flights[string(key)] = f
 	a.asking.Go(func() {
 		f.answer = a.fetch(q, key)
-		close(f.landed)
 		a.mu.Lock()
-		defer a.mu.Unlock()
-		delete(a.flights, string(key))
+		delete(a.flights, string(key)) // first: who asks after it has landed asks anew
+		a.mu.Unlock()
+		close(f.landed)
 	})
 	return f
 }

@@ -16,6 +16,7 @@ type serviceRequest struct {
 	ID, Name, Address string
 	Tags              []string
 	Port              int
+	Ports             []registry.Port
 	TaggedAddresses   map[string]registry.TaggedAddress
 	Meta              map[string]string
 	Weights           *registry.Weights
@@ -23,15 +24,15 @@ type serviceRequest struct {
 	Check             *checkRequest
 	Checks            []*checkRequest
 
-	Kind, Proxy, Connect, SocketPath, Ports, AI unsupported
-	Namespace, Partition, Locality              unsupported
-	Token                                       ignored
+	Kind, Proxy, Connect, SocketPath, AI unsupported
+	Namespace, Partition, Locality       unsupported
+	Token                                ignored
 }
 
 func (s *serviceRequest) registration() (r registry.Registration, err error) {
 	r.Instance = &registry.Instance{
 		ID: s.ID, Service: s.Name, Tags: s.Tags, Address: s.Address, TaggedAddresses: s.TaggedAddresses,
-		Port: s.Port, Meta: s.Meta, EnableTagOverride: s.EnableTagOverride,
+		Port: s.Port, Ports: s.Ports, Meta: s.Meta, EnableTagOverride: s.EnableTagOverride,
 	}
 	if s.Weights != nil {
 		r.Instance.Weights = *s.Weights

@@ -25,13 +25,14 @@ type catalogServiceRequest struct {
 	ID, Service, Address string
 	Tags                 []string
 	Port                 int
+	Ports                []registry.Port
 	TaggedAddresses      map[string]registry.TaggedAddress
 	Meta                 map[string]string
 	Weights              registry.Weights
 	EnableTagOverride    bool
 
-	Kind, Proxy, Connect, SocketPath, Ports, Namespace, Partition, Locality, PeerName, AI unsupported
-	CreateIndex, ModifyIndex, ContentHash, Datacenter                                     ignored
+	Kind, Proxy, Connect, SocketPath, Namespace, Partition, Locality, PeerName, AI unsupported
+	CreateIndex, ModifyIndex, ContentHash, Datacenter                              ignored
 }
 
 type catalogCheckRequest struct {
@@ -88,7 +89,7 @@ func (c *catalogRequest) registrations() ([]registry.Registration, error) {
 	if s := c.Service; s != nil {
 		r.Instance = &registry.Instance{
 			ID: s.ID, Service: s.Service, Tags: s.Tags, Address: s.Address, TaggedAddresses: s.TaggedAddresses,
-			Port: s.Port, Meta: s.Meta, Weights: s.Weights, EnableTagOverride: s.EnableTagOverride,
+			Port: s.Port, Ports: s.Ports, Meta: s.Meta, Weights: s.Weights, EnableTagOverride: s.EnableTagOverride,
 		}
 	}
 	checks := c.Checks

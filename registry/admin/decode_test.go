@@ -71,7 +71,7 @@ func TestAHostileBodyIsRefusedByTheNameOfItsField(t *testing.T) {
 		{"a namespace", `{"Name":"web","Namespace":"team-a"}`, "Namespace is nothing that rollcall acts on"},
 		{"a partition", `{"Name":"web","Partition":"a"}`, "Partition is nothing that rollcall acts on"},
 		{"a locality", `{"Name":"web","Locality":{"Region":"eu"}}`, "Locality is nothing that rollcall acts on"},
-		{"several ports", `{"Name":"web","Ports":[{"Name":"http","Port":80}]}`, "Ports is nothing that rollcall acts on"},
+		{"several ports and no default one", `{"Name": "web", "Ports": [{"Name": "http", "Port": 80}]}`, "Ports.Default must be set for one of the ports"},
 		{"a script", `{"Name":"web","Check":{"Script":"rm -rf /","Interval":"10s"}}`, "Check.Script is nothing that rollcall acts on"},
 		{"a command", `{"Name":"web","Check":{"Args":["rm"],"Interval":"10s"}}`, "Check.Args is nothing that rollcall acts on"},
 		{"a command in the client's words", `{"Name":"web","Check":{"ScriptArgs":["rm"],"Interval":"10s"}}`, "Check.ScriptArgs is nothing that rollcall acts on"},

@@ -24,6 +24,7 @@ type AgentService struct {
 	Tags                     []string
 	Meta                     map[string]string
 	Port                     int
+	Ports                    []registry.Port `json:",omitempty"`
 	Address                  string
 	TaggedAddresses          map[string]registry.TaggedAddress
 	Weights                  registry.Weights
@@ -62,6 +63,7 @@ type CatalogService struct {
 	ServiceTags                   []string
 	ServiceMeta                   map[string]string
 	ServicePort                   int
+	ServicePorts                  []registry.Port `json:",omitempty"`
 	ServiceWeights                registry.Weights
 	ServiceEnableTagOverride      bool
 	Checks                        []*HealthCheck
@@ -87,7 +89,7 @@ func newNode(v *registry.View, n *registry.Node) *Node {
 
 func newAgentService(v *registry.View, i *registry.Instance) *AgentService {
 	return &AgentService{
-		ID: i.ID, Service: i.Service, Tags: orNone(i.Tags), Meta: orEmpty(i.Meta), Port: i.Port, Address: i.Address,
+		ID: i.ID, Service: i.Service, Tags: orNone(i.Tags), Meta: orEmpty(i.Meta), Port: i.Port, Ports: i.Ports, Address: i.Address,
 		TaggedAddresses: orEmpty(i.TaggedAddresses), Weights: i.Weights, EnableTagOverride: i.EnableTagOverride,
 		Datacenter: v.Datacenter(), CreateIndex: i.CreateIndex, ModifyIndex: i.ModifyIndex,
 	}
@@ -131,7 +133,7 @@ func newCatalogService(v *registry.View, i *registry.Instance) *CatalogService {
 		ID: n.ID, Node: cmp.Or(n.Node, i.Node), Address: n.Address, Datacenter: n.Datacenter,
 		TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta,
 		ServiceID: i.ID, ServiceName: i.Service, ServiceAddress: i.Address, ServiceTaggedAddresses: orEmpty(i.TaggedAddresses),
-		ServiceTags: orNone(i.Tags), ServiceMeta: orEmpty(i.Meta), ServicePort: i.Port, ServiceWeights: i.Weights,
+		ServiceTags: orNone(i.Tags), ServiceMeta: orEmpty(i.Meta), ServicePort: i.Port, ServicePorts: i.Ports, ServiceWeights: i.Weights,
 		ServiceEnableTagOverride: i.EnableTagOverride, Checks: checksOf(v, i),
 		CreateIndex: i.CreateIndex, ModifyIndex: i.ModifyIndex,
 	}

@@ -267,7 +267,7 @@ func sameInstance(a, b *registry.Instance) bool {
 	return a.Node == b.Node && a.ID == b.ID && a.Service == b.Service && a.Address == b.Address && a.Port == b.Port &&
 		a.Weights == b.Weights && a.EnableTagOverride == b.EnableTagOverride &&
 		a.CreateIndex == b.CreateIndex && a.ModifyIndex == b.ModifyIndex &&
-		slices.Equal(a.Tags, b.Tags) && maps.Equal(a.Meta, b.Meta) && maps.Equal(a.TaggedAddresses, b.TaggedAddresses) &&
+		slices.Equal(a.Tags, b.Tags) && slices.Equal(a.Ports, b.Ports) && maps.Equal(a.Meta, b.Meta) && maps.Equal(a.TaggedAddresses, b.TaggedAddresses) &&
 		slices.EqualFunc(a.Checks, b.Checks, sameCheck)
 }
 

@@ -33,6 +33,7 @@ type service struct {
 	TaggedAddresses   map[string]registry.TaggedAddress
 	Meta              map[string]string
 	Port              int
+	Ports             []registry.Port
 	Weights           registry.Weights
 	EnableTagOverride bool
 	CreateIndex       uint64
@@ -132,7 +133,7 @@ func (n *node) registered() (*registry.Node, error) {
 // there: an ID, tags and metadata that no name refers to may be what they like.
 func (s *service) registered(node string) (*registry.Instance, error) {
 	r := registry.Registration{Instance: &registry.Instance{
-		Node: node, Service: s.Service, Address: s.Address, TaggedAddresses: s.TaggedAddresses, Port: s.Port,
+		Node: node, Service: s.Service, Address: s.Address, TaggedAddresses: s.TaggedAddresses, Port: s.Port, Ports: s.Ports,
 		Weights: s.Weights, EnableTagOverride: s.EnableTagOverride,
 		CreateIndex: s.CreateIndex, ModifyIndex: s.ModifyIndex,
 	}}

@@ -114,7 +114,7 @@ func (r *Registry) registerAtAgent(ctx context.Context, reg *registry.Registrati
 	own, others := ownChecks(reg)
 	if i := reg.Instance; i != nil {
 		s := &api.AgentServiceRegistration{
-			ID: i.ID, Name: i.Service, Tags: i.Tags, Port: i.Port, Address: i.Address, Meta: i.Meta,
+			ID: i.ID, Name: i.Service, Tags: i.Tags, Port: i.Port, Ports: servicePorts(i.Ports), Address: i.Address, Meta: i.Meta,
 			EnableTagOverride: i.EnableTagOverride, TaggedAddresses: taggedAddresses(i.TaggedAddresses),
 		}
 		if i.Weights != (registry.Weights{}) {
@@ -198,7 +198,7 @@ func (r *Registry) registerInCatalog(ctx context.Context, reg *registry.Registra
 			weights = registry.Weights{Passing: 1, Warning: 1}
 		}
 		out.Service = &api.AgentService{
-			ID: i.ID, Service: i.Service, Tags: i.Tags, Meta: i.Meta, Port: i.Port, Address: i.Address,
+			ID: i.ID, Service: i.Service, Tags: i.Tags, Meta: i.Meta, Port: i.Port, Ports: servicePorts(i.Ports), Address: i.Address,
 			TaggedAddresses: taggedAddresses(i.TaggedAddresses), EnableTagOverride: i.EnableTagOverride,
 			Weights: api.AgentWeights{Passing: weights.Passing, Warning: weights.Warning},
 		}
@@ -446,4 +446,11 @@ func refused(doing string, err error) error {
 		return registry.Errorf(registry.Invalid, "%s: %s", doing, text)
 	}
 	return registry.Errorf(registry.Unavailable, "%s: %s", doing, text)
+}
+
+func servicePorts(ours []registry.Port) (theirs api.ServicePorts) {
+	for _, p := range ours {
+		theirs = append(theirs, api.ServicePort(p))
+	}
+	return theirs
 }

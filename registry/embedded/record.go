@@ -36,6 +36,7 @@ type instanceRecord struct {
 	Address           string                            `json:",omitzero"`
 	TaggedAddresses   map[string]registry.TaggedAddress `json:",omitempty"`
 	Port              int                               `json:",omitzero"`
+	Ports             []registry.Port                   `json:",omitempty"`
 	Meta              map[string]string                 `json:",omitempty"`
 	Weights           registry.Weights
 	EnableTagOverride bool          `json:",omitzero"`
@@ -93,7 +94,7 @@ func recordOfNode(n *registry.Node) nodeRecord {
 func recordOfInstance(i *registry.Instance) instanceRecord {
 	return instanceRecord{
 		Node: i.Node, ID: i.ID, Service: i.Service, Tags: i.Tags, Address: i.Address,
-		TaggedAddresses: i.TaggedAddresses, Port: i.Port, Meta: i.Meta, Weights: i.Weights,
+		TaggedAddresses: i.TaggedAddresses, Port: i.Port, Ports: i.Ports, Meta: i.Meta, Weights: i.Weights,
 		EnableTagOverride: i.EnableTagOverride,
 		Checks:            recordsOfChecks(i.Checks), CreateIndex: i.CreateIndex, ModifyIndex: i.ModifyIndex,
 	}
@@ -123,7 +124,7 @@ func (r *nodeRecord) node(now time.Time) *registry.Node {
 func (r *instanceRecord) instance(now time.Time) *registry.Instance {
 	return &registry.Instance{
 		Node: r.Node, ID: r.ID, Service: r.Service, Tags: r.Tags, Address: r.Address,
-		TaggedAddresses: r.TaggedAddresses, Port: r.Port, Meta: r.Meta, Weights: r.Weights,
+		TaggedAddresses: r.TaggedAddresses, Port: r.Port, Ports: r.Ports, Meta: r.Meta, Weights: r.Weights,
 		EnableTagOverride: r.EnableTagOverride,
 		Checks:            checksOf(r.Checks, registry.Check{Node: r.Node, InstanceID: r.ID, Service: r.Service}, now),
 		CreateIndex:       r.CreateIndex, ModifyIndex: r.ModifyIndex,

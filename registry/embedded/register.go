@@ -43,6 +43,7 @@ func owned(r registry.Registration) registry.Registration {
 	r.Node.TaggedAddresses, r.Node.Meta = maps.Clone(r.Node.TaggedAddresses), maps.Clone(r.Node.Meta)
 	if r.Instance != nil {
 		i := *r.Instance
+		i.Ports = slices.Clone(i.Ports)
 		i.Tags, i.Meta, i.TaggedAddresses = slices.Clone(i.Tags), maps.Clone(i.Meta), maps.Clone(i.TaggedAddresses)
 		r.Instance = &i
 	}
@@ -262,7 +263,7 @@ func sameNode(a, b *registry.Node) bool {
 
 func sameInstance(a, b *registry.Instance) bool {
 	return a.Service == b.Service && a.Address == b.Address && a.Port == b.Port && a.Weights == b.Weights &&
-		a.EnableTagOverride == b.EnableTagOverride && slices.Equal(a.Tags, b.Tags) &&
+		a.EnableTagOverride == b.EnableTagOverride && slices.Equal(a.Tags, b.Tags) && slices.Equal(a.Ports, b.Ports) &&
 		maps.Equal(a.Meta, b.Meta) && maps.Equal(a.TaggedAddresses, b.TaggedAddresses)
 }
 
