@@ -51,6 +51,7 @@ type Runner struct {
 	sooner  chan struct{}             // told when a task comes first
 
 	slots slots
+	mass  massFailure
 }
 
 // New returns a Runner; Run runs it.
@@ -80,6 +81,7 @@ type task struct {
 
 	// These belong to the goroutine that runs the task.
 	counter    counter
+	flap       flap
 	slow       bool // the last probe timed out
 	reportedAt time.Time
 

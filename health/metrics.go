@@ -16,6 +16,8 @@ type metrics struct {
 	running   prometheus.Gauge
 	scheduled prometheus.Gauge
 	reaped    prometheus.Counter
+	spared    prometheus.Gauge
+	held      prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -33,6 +35,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 		scheduled: with.NewGauge(prometheus.GaugeOpts{
 			Name: "rollcall_checks_scheduled", Help: "Checks that are run.",
+		}),
+		held: with.NewCounter(prometheus.CounterOpts{
+			Name: "rollcall_checks_held_total", Help: "Times that a check was held critical because it changed too often.",
+		}),
+		spared: with.NewGauge(prometheus.GaugeOpts{
+			Name: "rollcall_checks_deregistration_paused", Help: "Whether no critical instance is deregistered, as too many are critical at once.",
 		}),
 		reaped: with.NewCounter(prometheus.CounterOpts{
 			Name: "rollcall_checks_deregistered_total", Help: "Instances deregistered because a check stayed critical.",

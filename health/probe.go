@@ -66,5 +66,14 @@ func (r *Runner) probe(ctx context.Context, t *task, c *registry.Check) {
 	if t.slow {
 		found = critical("timed out after %v", timeout(d))
 	}
-	r.report(ctx, t, c, t.counter.count(found.status), found.output, time.Time{})
+	status, began := t.flap.judge(t.counter.count(found.status), time.Now())
+	if began {
+		r.metrics.held.Inc()
+		t.reportedAt = time.Time{} // whoever looks wants to know
+		r.config.Logger.Warn("a check changes too often, and is held critical", "service", c.Service, "instance", c.InstanceID, "check", c.ID, "for", t.flap.hold)
+	}
+	if time.Now().Before(t.flap.until) {
+		found.output = t.flap.held(found.output)
+	}
+	r.report(ctx, t, c, status, found.output, time.Time{})
 }

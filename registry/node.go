@@ -1,5 +1,7 @@
 package registry
 
+import "slices"
+
 // Node is a machine that instances run on. A Node in a View is never modified.
 type Node struct {
 	Name            string // dot-separated labels; unique in any case
@@ -26,4 +28,14 @@ func worstOf(checks []*Check) Status {
 		worst = Worst(worst, c.Status)
 	}
 	return worst
+}
+
+// NodeMaintenance is the ID of Consul's check of a node that an operator has taken
+// out.
+const NodeMaintenance = "_node_maintenance"
+
+// InMaintenance tells whether the node, which may be nil, was taken out by an
+// operator.
+func (n *Node) InMaintenance() bool {
+	return n != nil && slices.ContainsFunc(n.Checks, func(c *Check) bool { return c.ID == NodeMaintenance })
 }

@@ -142,6 +142,27 @@ func (v *View) Endpoints(s *Service, onlyPassing bool) []Endpoint {
 	return endpoints
 }
 
+// AllEndpoints returns the service's endpoints of whatever status, but for those in
+// maintenance. A critical one has the weight that it would have if it passed.
+func (v *View) AllEndpoints(s *Service) []Endpoint {
+	endpoints := make([]Endpoint, 0, len(s.Instances))
+	for _, i := range s.Instances {
+		node := v.Node(i.Node)
+		if i.InMaintenance() || node.InMaintenance() {
+			continue
+		}
+		e := Endpoint{Instance: i, Node: node, Address: i.Address, Port: i.Port, Status: Worst(i.status, node.Status())}
+		if e.Weight = i.Weights.At(e.Status); e.Status == Critical {
+			e.Weight = i.Weights.Passing
+		}
+		if e.Address == "" && node != nil {
+			e.Address = node.Address
+		}
+		endpoints = append(endpoints, e)
+	}
+	return endpoints
+}
+
 // Discover returns the endpoints that a query asks for, or a NotFound error
 // where no service of its name is registered. Query.Fresh is of no concern here.
 func (v *View) Discover(q Query) ([]Endpoint, error) {

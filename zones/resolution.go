@@ -31,6 +31,7 @@ type subject struct {
 	service *registry.Service
 	tags    selection
 	id      string
+	panic   string // why all instances are in the answer; empty: they are not
 	// left says of instances that may be used why they are not in the answer; nil
 	// where nobody wants to know.
 	left map[*registry.Instance]string
@@ -89,7 +90,10 @@ func (r *resolution) positive(records []Record, stamp *registry.Stamp) *Answer {
 	if len(records) == 0 {
 		return r.noData(stamp, "")
 	}
-	return &Answer{Authoritative: true, Zone: r.zone, Records: records, Shuffle: true, Stamp: stamp, Cacheable: true}
+	return &Answer{
+		Authoritative: true, Zone: r.zone, Records: records, Shuffle: true, Stamp: stamp, Cacheable: true,
+		Explanation: EDE{Text: r.about.panic},
+	}
 }
 
 // ofType returns those of the records that the question wants.

@@ -117,7 +117,10 @@ func (r *resolution) instances(s *registry.Service, tags selection, stamp *regis
 // of the answer.
 func (r *resolution) endpoints(s *registry.Service, tags selection, id string) []registry.Endpoint {
 	r.about.service, r.about.tags, r.about.id = s, tags, id
-	endpoints := r.v.Endpoints(s, r.z.config.OnlyPassing)
+	endpoints, panics := r.z.endpointsOf(r.v, s)
+	if panics {
+		r.about.panic = r.panicNote(s)
+	}
 	if len(tags) == 0 && id == "" && r.port == "" {
 		return endpoints
 	}

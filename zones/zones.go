@@ -44,6 +44,7 @@ type Config struct {
 	TTL         time.Duration  // of positive answers, whole seconds
 	NegativeTTL time.Duration  // of negative ones, and the SOA's minimum
 	OnlyPassing bool           // leave out instances in warning
+	PanicBelow  int            // percent of a service's instances: where fewer may be used, see panic.go; 0: never
 	MaxAnswers  int            // records that one client is sent of an RRset; here only Explain mentions it. 0: all
 	Files       []*static.File // zones of their own, or records beside what is registered: see files.go
 	Reverse     []netip.Prefix // networks whose addresses have no names but registered ones; nil: the private ones

@@ -83,6 +83,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		NegativeTTL: s.settings.negativeTTL,
 		OnlyPassing: s.settings.onlyPassing,
 		MaxAnswers:  s.settings.maxAnswers,
+		PanicBelow:  s.settings.panicBelow,
 		Files:       s.settings.zoneFiles,
 		Reverse:     s.settings.reverse,
 	})
@@ -90,6 +91,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		return err
 	}
 	s.zones = z
+	metrics.MustRegister(newPanicMetric(s.registry.View, z))
 	if err := metrics.Register(s.settings.zoneFiles); err != nil {
 		return fmt.Errorf("register the metrics of zone files: %w", err)
 	}

@@ -42,6 +42,7 @@ type settings struct {
 	nodeAddress      string
 	ttl, negativeTTL time.Duration
 	onlyPassing      bool
+	panicBelow       int // percent
 	maxAnswers       int
 	checkConcurrency int
 	checkAllow       []netip.Prefix // where checks may go, beside their instance's own address
@@ -69,6 +70,7 @@ func serveFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "ttl", Value: 5 * time.Second, EnvVars: serveEnv("TTL"), Category: "DNS", Usage: "how long clients may keep an answer"},
 		&cli.DurationFlag{Name: "negative-ttl", Value: 5 * time.Second, EnvVars: serveEnv("NEGATIVE_TTL"), Category: "DNS", Usage: "how long they may keep one that says that there is nothing"},
 		&cli.BoolFlag{Name: "only-passing", EnvVars: serveEnv("ONLY_PASSING"), Category: "DNS", Usage: "leave out instances in state warning, as those in critical"},
+		&cli.IntFlag{Name: "panic-below", DefaultText: "0: never", EnvVars: serveEnv("PANIC_BELOW"), Category: "DNS", Usage: "`PERCENT` of a service's instances: where fewer are well, all are answered with"},
 		&cli.IntFlag{Name: "max-answers", Value: 100, EnvVars: serveEnv("MAX_ANSWERS"), Category: "DNS", Usage: "most records of one type in an answer; BIND takes no more than 100"},
 		&cli.IntFlag{Name: "rate-limit", Value: 200, EnvVars: serveEnv("RATE_LIMIT"), Category: "DNS", Usage: "most replies of a kind over UDP to a /24 or /56 in a second, beside those with a cookie; 0: no limit"},
 		&cli.StringSliceFlag{Name: "rate-limit-exempt", DefaultText: "loopback and the private networks", EnvVars: serveEnv("RATE_LIMIT_EXEMPT"), Category: "DNS", Usage: "`NETWORK` that has no such limit (repeatable)"},
@@ -135,6 +137,7 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 		negativeTTL:      ctx.Duration("negative-ttl"),
 		onlyPassing:      ctx.Bool("only-passing"),
 		maxAnswers:       ctx.Int("max-answers"),
+		panicBelow:       ctx.Int("panic-below"),
 		checkConcurrency: ctx.Int("check-concurrency"),
 		drain:            ctx.Duration("drain"),
 		maxStale:         ctx.Duration("max-stale"),
@@ -178,6 +181,9 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 	check("ttl", checkTTL(s.ttl))
 	check("negative-ttl", checkTTL(s.negativeTTL))
 	check("max-answers", atLeast(1, s.maxAnswers))
+	if s.panicBelow < 0 || s.panicBelow > 100 {
+		check("panic-below", fmt.Errorf("%d must be 0 to 100 percent", s.panicBelow))
+	}
 	check("check-concurrency", atLeast(0, s.checkConcurrency))
 	check("rate-limit", atLeast(0, ctx.Int("rate-limit")))
 	s.rateLimit = dnsserver.RateLimit{PerSecond: ctx.Int("rate-limit"), Exempt: health.Private()}

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/zones"
 )
 
 // newMetrics returns the metrics of the process: those of Go, of the build, and
@@ -27,6 +28,13 @@ func newMetrics(view func() *registry.View) *prometheus.Registry {
 		newViewMetrics(view),
 	)
 	return metrics
+}
+
+// newPanicMetric tells how many services are answered as if all were well.
+func newPanicMetric(view func() *registry.View, z *zones.Zones) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "rollcall_services_panicking", Help: "Services that are answered with all instances, as fewer than --panic-below are well.",
+	}, func() float64 { return float64(z.Panicking(view())) })
 }
 
 // viewMetrics tells of the newest View, which it counts through when somebody
