@@ -25,6 +25,7 @@ func (c *Cache) Pack(key []byte, a *zones.Answer) (*Packed, error) {
 		authoritative: a.Authoritative,
 		ede:           packExplanation(a.Explanation),
 		beyond:        packName(a.Beyond),
+		absent:        a.Absent,
 	}
 	if len(a.Records) == 0 && len(a.Authority) == 0 && len(a.Extra) == 0 {
 		p.subsets = make([]subset, 1) // REFUSED mostly, and asked for by strangers
@@ -44,6 +45,11 @@ func (c *Cache) Pack(key []byte, a *zones.Answer) (*Packed, error) {
 	}
 	p.makeSubsets(sets, at, a.Shuffle)
 	p.authority = w.packAll(p, a.Authority)
+	if a.Sign != nil && a.Zone != nil {
+		if err := w.sign(p, a, sets, at); err != nil {
+			return nil, err
+		}
+	}
 	for _, r := range p.authority {
 		p.authoritySize += int(r.size)
 	}
@@ -115,6 +121,7 @@ type packer struct {
 	suffixes map[string]int // of the question's name, to where they stand in a message
 	body     []byte
 	glue     map[string]uint32 // packed record to index in Packed.glue
+	glued    []dns.RR          // the records of Packed.glue
 }
 
 // beyond is where a packer lets miekg/dns write: no name there is remembered
@@ -137,6 +144,8 @@ func newPacker() *packer {
 func (w *packer) begin(key []byte) error {
 	w.body = w.body[:0]
 	clear(w.glue)
+	clear(w.glued)
+	w.glued = w.glued[:0]
 	clear(w.suffixes)
 	name, _, err := dns.UnpackDomainName(key[:len(key)-2], 0)
 	if err != nil {
@@ -209,6 +218,7 @@ func (w *packer) packGlue(p *Packed, rr dns.RR) {
 	case !known:
 		i = uint32(len(p.glue))
 		w.glue[key] = i
+		w.glued = append(w.glued, rr)
 		p.glue = append(p.glue, glue{at: r.at, size: r.size})
 	default:
 		w.body = w.body[:r.at]

@@ -30,6 +30,7 @@ type Packed struct {
 	glue          []glue
 	glueOf        []uint32 // indexes into glue; each record has a range of them
 	shared        int      // how many of glue belong to several records
+	glueSigned    []uint32 // the index in glue of the signature of each that is no signature; 0: none
 	authority     []record
 	authoritySize int
 	extra         []record // additional records of no answer record
@@ -37,13 +38,17 @@ type Packed struct {
 	capped        bool     // answers were left out to keep an RRset small
 	subsets       []subset // never empty; each client has one of them
 	turn          atomic.Uint32
+
+	absent    bool // NSEC says that the name does not exist
+	signed    bool // the authority section has signatures, without which it is worth nothing
+	soaSigned bool // there is a signature over a SOA, which is put in as the serial is
 }
 
 // record is a range of Packed.body.
 type record struct {
 	at       uint32
 	size     uint16
-	serial   uint16 // where in the record a SOA's serial stands; 0: it is no SOA
+	serial   uint16 // where in the record a SOA's serial stands; 0: it is no SOA; or soaSigned
 	glueFrom uint32 // the record's range of Packed.glueOf
 	glueTo   uint32
 }
@@ -62,6 +67,9 @@ type glue struct {
 type subset struct {
 	size  int   // of its records, octets
 	wheel wheel // the orders it is given in
+
+	signatures     []record
+	signaturesSize int // octets
 }
 
 // Turn returns the next turn that a reply may take: see Query.
@@ -83,6 +91,10 @@ func (p *Packed) Capped() bool { return p.capped }
 // Skipped returns how many records were left out because they cannot be written
 // as DNS demands.
 func (p *Packed) Skipped() int { return p.skipped }
+
+// SOASigned tells whether a reply takes the signature over the zone's SOA: see
+// Query.
+func (p *Packed) SOASigned() bool { return p.soaSigned }
 
 // isReferral tells whether the answer says who else is to be asked.
 func (p *Packed) isReferral() bool {
@@ -129,10 +141,10 @@ func (p *Packed) warmParts() (sum uint64) {
 func (p *Packed) cost() int64 {
 	n := int(unsafe.Sizeof(*p)) + len(p.key) + cap(p.body) + cap(p.ede) +
 		(cap(p.answers)+cap(p.authority)+cap(p.extra))*int(unsafe.Sizeof(record{})) +
-		cap(p.glue)*int(unsafe.Sizeof(glue{})) + cap(p.glueOf)*4 +
+		cap(p.glue)*int(unsafe.Sizeof(glue{})) + (cap(p.glueOf)+cap(p.glueSigned))*4 +
 		cap(p.subsets)*int(unsafe.Sizeof(subset{}))
 	for i := range p.subsets {
-		n += p.subsets[i].wheel.cost()
+		n += p.subsets[i].wheel.cost() + cap(p.subsets[i].signatures)*int(unsafe.Sizeof(record{}))
 	}
 	return int64(n)
 }

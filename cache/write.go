@@ -7,6 +7,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/rollcall-dns/rollcall/zones"
+	"github.com/rollcall-dns/rollcall/zones/dnssec"
 )
 
 // maxShared is how many addresses that several records share a reply can hold
@@ -32,6 +33,10 @@ type Query struct {
 	Stale    bool       // nobody knows whether the answer is still true
 	RA       bool       // the client may ask here for names of others, too
 	Options  []byte     // of the reply's OPT record, ready to be sent
+	// SOASignature is that over the zone's SOA with the Serial, where an answer
+	// needs one.
+	SOASignature *[dnssec.SignatureSize]byte
+	CO           bool // compact answers are understood (RFC 9824, section 5.1), and there is one
 }
 
 // staleTTL is for how long, in seconds, a client may keep an answer that may no
@@ -61,21 +66,32 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 	dst = append(dst, q.Message[:q.End]...)
 	room := q.Limit - q.End
 	stale, explained := q.reserve(&room, len(p.ede))
-	w := writer{packed: p, dst: dst, room: room, serial: q.Serial}
+	w := writer{packed: p, dst: dst, room: room, serial: q.Serial, soaSignature: q.SOASignature}
 	s := p.subsetFor(q.Client)
 	head, wrapped, light := s.wheel.turned(q.Turn)
 	answers := w.answers(head) + w.answers(wrapped) + w.answers(light)
 	truncated = answers < s.wheel.n
+	if !truncated && len(s.signatures) > 0 {
+		n, whole := w.signatures(s)
+		answers, truncated = answers+n, !whole
+	}
 	authority := 0
-	if !truncated && p.authoritySize <= w.room {
+	switch {
+	case truncated:
+	case p.authoritySize <= w.room:
 		for i := range p.authority {
 			w.record(&p.authority[i])
 		}
 		authority = len(p.authority)
+	case p.signed:
+		truncated = true
 	}
 	additional := 0
 	if !truncated && (len(p.glue) > 0 || len(p.extra) > 0) {
 		additional = w.additional(head) + w.additional(wrapped) + w.additional(light) + w.extra()
+		if p.glueSigned != nil {
+			additional += w.glueSignatures(head) + w.glueSignatures(wrapped) + w.glueSignatures(light)
+		}
 	}
 	if p.isReferral() && authority+additional < len(p.authority)+len(p.extra) {
 		truncated = true // it is good for nothing without the addresses (RFC 9471, section 3)
@@ -90,6 +106,9 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 			ede = nil
 		}
 		dst = AppendOPT(dst, 0, q.DO, len(q.Options)+len(stale)+len(ede))
+		if q.CO {
+			dst[len(dst)-4] |= 0x40
+		}
 		dst = append(append(append(dst, q.Options...), stale...), ede...)
 	}
 	flags := byte(0)
@@ -99,7 +118,11 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 	if truncated {
 		flags |= bitTC
 	}
-	header(dst[start:], q, flags, p.rcode, counts{answers, authority, additional})
+	rcode := p.rcode
+	if q.CO && p.absent {
+		rcode = dns.RcodeNameError
+	}
+	header(dst[start:], q, flags, rcode, counts{answers, authority, additional})
 	return dst, truncated
 }
 
@@ -168,11 +191,12 @@ func AppendOPT(dst []byte, extended uint8, do bool, options int) []byte {
 
 // writer appends records to a reply while there is room.
 type writer struct {
-	packed *Packed
-	dst    []byte
-	room   int
-	serial uint32
-	seen   [maxShared/64 + 1]uint64 // the shared addresses that are in the reply
+	packed       *Packed
+	dst          []byte
+	room         int
+	serial       uint32
+	soaSignature *[dnssec.SignatureSize]byte
+	seen         [maxShared/64 + 1]uint64 // the shared addresses that are in the reply
 }
 
 // answers appends records of the answer, whole ones, in order. It stops at the
@@ -193,7 +217,11 @@ func (w *writer) answers(order []uint16) (n int) {
 func (w *writer) record(r *record) {
 	w.dst = append(w.dst, w.packed.body[r.at:r.at+uint32(r.size)]...)
 	w.room -= int(r.size)
-	if r.serial != 0 {
+	switch r.serial {
+	case 0:
+	case soaSigned:
+		w.resign()
+	default:
 		binary.BigEndian.PutUint32(w.dst[len(w.dst)-int(r.size)+int(r.serial):], w.serial)
 	}
 }

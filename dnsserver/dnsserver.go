@@ -71,6 +71,9 @@ func New(config Config) (*Server, error) {
 		freshness: config.Freshness, maxStale: config.MaxStale, metrics: newMetrics(), denials: make(denials),
 		cookies: newCookies(time.Now()), limiter: newLimiter(config.RateLimit), asker: config.Asker,
 	}
+	if config.Zones.Signs() {
+		p.signing = newSigning()
+	}
 	if p.freshness == nil {
 		p.freshness = func() *registry.Freshness { return &always }
 	}

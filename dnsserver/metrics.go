@@ -74,6 +74,7 @@ type tally struct {
 	errors    [errorKinds]counter
 	truncated counter
 	capped    counter
+	unsigned  counter
 	panics    counter
 	all       []*counter // that are above
 	duration  prometheus.Observer
@@ -113,7 +114,7 @@ func (t *tally) end(start time.Time) {
 type metrics struct {
 	duration *prometheus.HistogramVec
 	requests, responses, dropped, errors,
-	truncated, capped, panics *prometheus.Desc
+	truncated, capped, unsigned, panics *prometheus.Desc
 
 	mu      sync.Mutex
 	tallies map[*tally]struct{}
@@ -135,6 +136,7 @@ func newMetrics() *metrics {
 		errors:    desc("errors_total", "Faults, by kind.", "proto", "kind"),
 		truncated: desc("truncated_total", "Replies with TC set.", "proto"),
 		capped:    desc("answers_capped_total", "Replies with a part of a larger RRset.", "proto"),
+		unsigned:  desc("unsigned_total", "Queries for signed answers beyond the budget of signatures.", "proto"),
 		panics:    desc("panics_total", "Queries that ended in a panic.", "proto"),
 		tallies:   make(map[*tally]struct{}),
 		retired:   make(map[string]*tally),
@@ -196,7 +198,7 @@ func (t *tally) counters() (all []*counter) {
 			all = append(all, &list[i])
 		}
 	}
-	return append(all, &t.truncated, &t.capped, &t.panics)
+	return append(all, &t.truncated, &t.capped, &t.unsigned, &t.panics)
 }
 
 // publish lets others see what was counted.
@@ -218,7 +220,7 @@ func (t *tally) add(o *tally) {
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(descs chan<- *prometheus.Desc) {
 	m.duration.Describe(descs)
-	for _, d := range []*prometheus.Desc{m.requests, m.responses, m.dropped, m.errors, m.truncated, m.capped, m.panics} {
+	for _, d := range []*prometheus.Desc{m.requests, m.responses, m.dropped, m.errors, m.truncated, m.capped, m.unsigned, m.panics} {
 		descs <- d
 	}
 }
@@ -272,5 +274,6 @@ func (m *metrics) collect(found chan<- prometheus.Metric, transport string, t *t
 	}
 	send(m.truncated, &t.truncated)
 	send(m.capped, &t.capped)
+	send(m.unsigned, &t.unsigned)
 	send(m.panics, &t.panics)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/rollcall-dns/rollcall/dnsserver/forward"
 	"github.com/rollcall-dns/rollcall/registry"
 	"github.com/rollcall-dns/rollcall/zones"
+	"github.com/rollcall-dns/rollcall/zones/dnssec"
 )
 
 const (
@@ -38,6 +39,7 @@ type pipeline struct {
 	cookies   *cookies
 	limiter   *limiter       // nil: there is none
 	asker     *forward.Asker // nil: names of others are refused
+	signing   *signing       // nil: no zone is signed
 }
 
 // always is how fresh a View is that is the truth itself.
@@ -52,6 +54,7 @@ type worker struct {
 	front    *cache.Front // nil: none, as for a connection, of which there may be many
 	stream   bool         // TCP: a reply may be as long as its framing allows
 	queries  []query
+	period   dnssec.Period // of signatures, now
 }
 
 // ahead is how many queries of a batch are read before the first is answered.
@@ -70,6 +73,7 @@ func (p *pipeline) newWorker(transport string) *worker {
 // serve appends the reply to a message, and publishes what it counted. Where there
 // must be no reply, or there is none yet, it returns nil; see pending.
 func (w *worker) serve(dst, msg []byte, from netip.AddrPort) (reply []byte) {
+	w.tick()
 	q := &w.queries[0]
 	if q.pending = nil; w.read(q, msg) {
 		reply = w.reply(q, dst, from.Addr())
@@ -101,8 +105,9 @@ func (w *worker) read(q *query, msg []byte) bool {
 		return false
 	}
 	q.readable = q.read(msg)
+	w.extend(q)
 	if w.front != nil && q.size > 0 {
-		q.hash = w.front.Hash(q.key[:q.size])
+		q.hash = w.front.Hash(q.key[:q.keyed])
 	}
 	return true
 }
@@ -131,6 +136,8 @@ func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 		reply = w.fail(q, dst, dns.RcodeBadCookie)
 	case q.class != dns.ClassINET, q.qtype == dns.TypeAXFR, q.qtype == dns.TypeIXFR:
 		reply = w.fail(q, dst, dns.RcodeRefused)
+	case q.qtype == dns.TypeNXNAME: // RFC 9824, section 3.5
+		reply = w.explain(q, dst, dns.RcodeFormatError, dns.ExtendedErrorCodeInvalidQueryType, "NXNAME is no type of records")
 	default:
 		reply = w.answer(q, dst, from)
 	}
@@ -160,8 +167,13 @@ func (w *worker) limited(q *query, dst, reply []byte, from netip.Addr) []byte {
 		w.dropped[dropRate].Add(1)
 		return nil
 	}
+	return w.cutShort(q, reply, len(dst))
+}
+
+// cutShort leaves of a reply what makes its client ask again over TCP.
+func (w *worker) cutShort(q *query, reply []byte, start int) []byte {
 	w.truncated.Add(1)
-	return q.cutShort(reply, len(dst))
+	return q.cutShort(reply, start)
 }
 
 // cutShort takes all records out of a reply, which begins at an offset, and sets TC.
@@ -189,14 +201,20 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 	packed, turn := w.find(q)
 	if packed == nil {
 		answer, absence := w.resolver.Resolve(view, q.name(), q.qtype)
-		if absence != nil {
+		if absence != nil && !(q.do && absence.Zone.Signer() != nil) {
 			return w.deny(q, dst, &ask, view, absence, fresh)
 		}
-		if ask.RA && answer.Rcode == dns.RcodeRefused {
+		if ask.RA && answer != nil && answer.Rcode == dns.RcodeRefused {
 			return w.forward(q, dst, &ask)
 		}
+		if q.signed && (answer == nil || answer.Zone != nil) {
+			var reply []byte
+			if answer, reply = w.prove(q, dst, client, answer); answer == nil {
+				return reply
+			}
+		}
 		var err error
-		if packed, err = w.cache.Pack(q.key[:q.size], answer); err != nil {
+		if packed, err = w.cache.Pack(q.key[:q.keyed], answer); err != nil {
 			w.errors[errorPack].Add(1)
 			w.logger.Debug("an answer could not be packed", "err", err)
 			return w.fail(q, dst, dns.RcodeServerFailure)
@@ -213,7 +231,11 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 	packed.Use()
 	zone := packed.Zone()
 	if zone != nil {
-		ask.Serial = zone.Serial(view)
+		ask.CO = q.co && zone.Signer() != nil
+		if err := w.serial(&ask, packed, view); err != nil {
+			w.errors[errorPack].Add(1)
+			return w.fail(q, dst, dns.RcodeServerFailure)
+		}
 	}
 	if zone == nil || !zone.Registered() {
 		ask.Stale = false // the name does not depend on the registry
@@ -233,7 +255,7 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 
 // find returns the cached answer to the question, if there is one, and its turn.
 func (w *worker) find(q *query) (*cache.Packed, uint32) {
-	key := q.key[:q.size]
+	key := q.key[:q.keyed]
 	if w.front != nil {
 		return w.front.Get(q.hash, key)
 	}
@@ -273,12 +295,16 @@ func (p *pipeline) trusts(f *registry.Freshness) bool {
 
 // notReady answers that nothing is known at the moment (RFC 8914, error 14).
 func (w *worker) notReady(q *query, dst []byte) []byte {
-	const text = "the registry has not told yet what there is, or too long ago"
-	reply := w.fail(q, dst, dns.RcodeServerFailure)
+	return w.explain(q, dst, dns.RcodeServerFailure, dns.ExtendedErrorCodeNotReady, "the registry has not told yet what there is, or too long ago")
+}
+
+// explain fails with an Extended DNS Error (RFC 8914).
+func (w *worker) explain(q *query, dst []byte, rcode int, code uint16, text string) []byte {
+	reply := w.fail(q, dst, rcode)
 	if q.edns {
 		at := len(reply) - len(q.options())
 		binary.BigEndian.PutUint16(reply[at-2:], uint16(len(q.options())+6+len(text)))
-		reply = append(reply, 0, dns.EDNS0EDE, 0, byte(2+len(text)), 0, byte(dns.ExtendedErrorCodeNotReady))
+		reply = append(reply, 0, dns.EDNS0EDE, 0, byte(2+len(text)), 0, byte(code))
 		reply = append(reply, text...)
 	}
 	return reply

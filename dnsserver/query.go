@@ -21,8 +21,9 @@ const (
 // without an allocation, and used again for the next one.
 type query struct {
 	msg   []byte
-	key   [maxName + 2]byte // the name in lower case on the wire, and the type: the cache's key
-	size  int               // of key; 0: no question was read
+	key   [maxName + 4]byte // the name in lower case on the wire, and the type, and of a signed answer the period
+	size  int               // of key up to the type; 0: no question was read
+	keyed int               // and all in all, as it is the cache's key
 	end   int               // where the question ends in msg
 	qtype uint16
 	class uint16
@@ -32,7 +33,8 @@ type query struct {
 	pending  *pending // the reply takes what others say; nil: it does not
 
 	edns    bool // an OPT record was read
-	do      bool
+	do, co  bool
+	signed  bool // the answer has signatures, if its zone has
 	version uint8
 	udpSize int                // as the OPT record says
 	cookie  []byte             // the client's, and perhaps ours behind it; nil: none
@@ -57,6 +59,7 @@ func (q *query) options() []byte {
 // malformed; what was read until then stays in q.
 func (q *query) read(msg []byte) bool {
 	q.msg, q.size, q.end, q.pending = msg, 0, headerSize, nil
+	q.co, q.signed = false, false
 	q.edns, q.do, q.version, q.udpSize, q.cookie, q.known = false, false, 0, 0, nil, false
 	count := func(at int) int { return int(binary.BigEndian.Uint16(msg[at:])) }
 	if count(4) != 1 || !q.readQuestion() { // RFC 9619: one question, no more, no less
@@ -98,6 +101,7 @@ func (q *query) readQuestion() bool {
 	}
 	q.qtype, q.class = binary.BigEndian.Uint16(msg[at:]), binary.BigEndian.Uint16(msg[at+2:])
 	q.size, q.end = at-headerSize+2, at+4
+	q.keyed = q.size
 	lower(q.key[:], msg[headerSize:at])
 	q.key[q.size-2], q.key[q.size-1] = msg[at], msg[at+1]
 	return true
@@ -169,7 +173,7 @@ func (q *query) readAdditional(at int) (end int, ok bool) {
 	q.edns = true
 	q.udpSize = int(binary.BigEndian.Uint16(msg[at+3:]))
 	q.version = msg[at+6]
-	q.do = msg[at+7]&0x80 != 0
+	q.do, q.co = msg[at+7]&0x80 != 0, msg[at+7]&0xc0 == 0xc0
 	return end, q.readOptions(msg[at+11 : end])
 }
 

@@ -148,6 +148,7 @@ func (s *socket) replyAll(ctx context.Context, w *worker, b *batch, first, end, 
 	var numbers [ahead]int
 	var hashes [ahead]uint64
 	n := 0
+	w.tick()
 	for i := first; i < end; i++ {
 		if q := &w.queries[n]; w.read(q, b.query(i)) {
 			numbers[n], hashes[n] = i, q.hash

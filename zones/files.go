@@ -83,9 +83,6 @@ func (zone *Zone) Registered() bool { return !zone.static || zone.within != nil 
 
 // withFile answers for a name in a zone that has a file.
 func (r *resolution) withFile(labels []string) *Answer {
-	if parent := r.z.match(r.wire[1+r.wire[0]:]); r.qtype == dns.TypeDS && len(labels) == r.zone.size && parent != nil && parent.static {
-		r.zone = parent // which is where a DS is (RFC 4035, section 3.1.4.1)
-	}
 	if a := r.registered(labels); a != nil {
 		return a
 	}
@@ -103,7 +100,7 @@ func (r *resolution) withFile(labels []string) *Answer {
 		r.absence = Absence{Zone: r.zone, Why: why}
 		return nil
 	case static.Referral:
-		return r.referral(f, found.Records)
+		return r.referral(f, found)
 	case static.TooLong:
 		return &Answer{Rcode: dns.RcodeYXDomain, Authoritative: true, Zone: r.zone, Records: records(found.Records),
 			Explanation: EDE{Text: "the name that a DNAME makes of " + r.owner + " is too long"}}
@@ -160,6 +157,7 @@ func (r *resolution) fromFile(f *static.Zone, found static.Found) *Answer {
 	a := &Answer{
 		Authoritative: true, Zone: r.zone, Records: records(found.Records), Shuffle: r.qtype != dns.TypeANY,
 		Stamp: f.Stamp(), Cacheable: r.zone.static && found.Encloser == "" && !r.zone.Registered(),
+		fromWildcard: found.Encloser != "",
 	}
 	for i := range a.Records {
 		record := &a.Records[i]
@@ -167,6 +165,7 @@ func (r *resolution) fromFile(f *static.Zone, found static.Found) *Answer {
 	}
 	if len(a.Records) == 0 {
 		a.Authority = []dns.RR{r.z.SOA(r.zone, r.v)}
+		a.Proof = &Proof{owner: r.owner, types: found.Types}
 	}
 	return a
 }
@@ -188,8 +187,10 @@ func (r *resolution) through(f *static.Zone, found static.Found) *Answer {
 	target := found.Records[len(found.Records)-1].(*dns.CNAME).Target
 	a := &Answer{
 		Authoritative: true, Zone: r.zone, Records: records(found.Records), Stamp: f.Stamp(),
-		Cacheable: found.Encloser == "" && !r.zone.Registered() && len(found.Records) == 1, // without a DNAME
+		Cacheable:    found.Encloser == "" && !r.zone.Registered() && len(found.Records) == 1, // without a DNAME
+		fromWildcard: found.Encloser != "" || len(found.Records) > 1,
 	}
+	a.Records[len(a.Records)-1].Made = len(found.Records) > 1
 	wire, ok := pack(target)
 	if !ok || r.z.match(wire) == nil {
 		a.Beyond = target
@@ -213,6 +214,7 @@ func (r *resolution) through(f *static.Zone, found static.Found) *Answer {
 	}
 	a.Records = append(a.Records, next.Records...)
 	a.Rcode, a.Authority, a.Extra, a.Explanation, a.Beyond = next.Rcode, next.Authority, next.Extra, next.Explanation, next.Beyond
+	a.Proof, a.fromWildcard = next.Proof, a.fromWildcard || next.fromWildcard
 	if next.Zone != nil {
 		a.Zone = next.Zone // whose serial is in the SOA, and on whose truth it all depends
 	}
@@ -222,9 +224,10 @@ func (r *resolution) through(f *static.Zone, found static.Found) *Answer {
 
 // referral answers that the name is in a zone of others, with the addresses of
 // their servers as far as they are here.
-func (r *resolution) referral(f *static.Zone, servers []dns.RR) *Answer {
-	a := &Answer{Zone: r.zone, Authority: servers}
-	for _, rr := range servers {
+func (r *resolution) referral(f *static.Zone, found static.Found) *Answer {
+	a := &Answer{Zone: r.zone, Authority: found.Records}
+	a.Proof = &Proof{owner: found.Records[0].Header().Name, types: []uint16{dns.TypeNS}, ds: found.DS}
+	for _, rr := range found.Records {
 		a.Extra = append(a.Extra, f.Addresses(targetName(rr))...)
 	}
 	return a

@@ -22,11 +22,16 @@ func (r *resolution) noData(stamp *registry.Stamp, why string) *Answer {
 	return &Answer{
 		Authoritative: true, Zone: r.zone, Stamp: stamp, Cacheable: true,
 		Authority: []dns.RR{r.z.SOA(r.zone, r.v)}, Explanation: EDE{Text: why},
+		Proof: &Proof{owner: r.owner, types: registeredTypes},
 	}
 }
 
 // nonTerminal answers for a name that is there because others end in it.
-func (r *resolution) nonTerminal(stamp *registry.Stamp) *Answer { return r.noData(stamp, "") }
+func (r *resolution) nonTerminal(stamp *registry.Stamp) *Answer {
+	a := r.noData(stamp, "")
+	a.Proof.types = nil
+	return a
+}
 
 // noInstance says how the instances are, none of which may be used.
 func (r *resolution) noInstance() string {

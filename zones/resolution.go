@@ -55,6 +55,12 @@ func (r *resolution) look() *Answer {
 	}
 	r.owner = r.present(labels)
 	r.zone = r.z.match(r.wire)
+	if a := r.keys(labels); a != nil {
+		return a
+	}
+	if parent := r.parent(labels); parent != nil {
+		return r.below(parent, labels)
+	}
 	switch {
 	case r.zone != nil && r.zone.file != nil:
 		return r.withFile(labels)

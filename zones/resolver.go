@@ -3,8 +3,6 @@ package zones
 import (
 	"unsafe"
 
-	"github.com/miekg/dns"
-
 	"github.com/rollcall-dns/rollcall/registry"
 )
 
@@ -51,10 +49,7 @@ func (r *resolution) resolve() *Answer {
 	if a := r.find(); a != nil {
 		return a
 	}
-	return &Answer{
-		Rcode: dns.RcodeNameError, Authoritative: true, Zone: r.zone,
-		Authority: []dns.RR{r.z.SOA(r.zone, r.v)}, Explanation: EDE{Text: string(r.absence.Why)},
-	}
+	return r.absent()
 }
 
 // borrow returns octets as a string without a copy. They must not be written to

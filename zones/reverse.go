@@ -113,7 +113,9 @@ func (r *resolution) privateAddress(labels []string) *Answer {
 	case !ok:
 		return r.noName(r.because(r.owner).text(" is no name of an address"))
 	case r.v.HasAddressIn(network):
-		a = r.noData(nil, "")
+		if a = r.noData(nil, ""); !network.IsSingleIP() {
+			a.Proof.types = nil
+		}
 	case network.IsSingleIP():
 		return r.noName(network.Addr().AppendTo(r.because("nothing is registered at ")))
 	default:

@@ -183,6 +183,7 @@ func (r *resolution) alias(name string, stamp *registry.Stamp) *Answer {
 	next := (&resolution{z: r.z, v: r.v, wire: wire, qtype: r.qtype, from: r}).resolve()
 	a.Records = append(a.Records, next.Records...)
 	a.Rcode, a.Authority, a.Extra, a.Explanation, a.Beyond = next.Rcode, next.Authority, next.Extra, next.Explanation, next.Beyond
+	a.Proof, a.fromWildcard = next.Proof, next.fromWildcard
 	if len(next.Authority) > 0 {
 		a.Zone = next.Zone
 	}

@@ -28,11 +28,13 @@ import (
 	"math"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/zones/dnssec"
 	"github.com/rollcall-dns/rollcall/zones/static"
 )
 
@@ -48,6 +50,7 @@ type Config struct {
 	MaxAnswers  int            // records that one client is sent of an RRset; here only Explain mentions it. 0: all
 	Files       []*static.File // zones of their own, or records beside what is registered: see files.go
 	Reverse     []netip.Prefix // networks whose addresses have no names but registered ones; nil: the private ones
+	Keys        []*dnssec.Key  // of those zones that are signed: see sign.go
 }
 
 // Zones answers for its zones. It is immutable, though its zone files may be read
@@ -60,6 +63,7 @@ type Zones struct {
 	byName      map[string]*Zone // the zones and the reverse zones, by name in wire format
 	sizes       sizes            // of the keys of both
 	above       map[string]bool  // the names in wire format that some zone's name ends in
+	signs       bool             // some zone has keys
 	arpa        *Zone            // stands for the zones of addresses that are nobody's private ones
 }
 
@@ -74,6 +78,9 @@ type Zone struct {
 	file   *static.File // has records of the zone; nil: there is none
 	static bool         // and says all of it, but for names of registered things
 	within *Zone        // of a static one: the zone of services that it lies in, if it does
+
+	signer *dnssec.Signer // nil: the zone is not signed
+	soa    atomic.Pointer[soaSignature]
 }
 
 // Question is a name and a type, of class IN.
@@ -94,7 +101,15 @@ type Answer struct {
 	Explanation   EDE      // why there is no record
 	Beyond        string   // the name, in none of ours, that the last record leads to; empty: there is none
 	Stamp         *registry.Stamp
-	Cacheable     bool // the answer may be kept for as long as Stamp is current
+	Cacheable     bool   // the answer may be kept for as long as Stamp is current
+	Proof         *Proof // what it says is not there; nil: nothing
+
+	// Those below are set by Prove.
+	Sign           func(rrset []dns.RR) ([]dns.RR, error) // returns the signatures of an RRset; none: it has none
+	Absent         bool                                   // the name does not exist, and NSEC says so instead of Rcode
+	OnlySignatures bool                                   // the signatures of Records are asked for, not they
+
+	fromWildcard bool // below which names can be made up without end
 }
 
 // Record is a record of the answer section.
@@ -102,6 +117,7 @@ type Record struct {
 	RR     dns.RR
 	Weight int      // its share of the first places
 	Glue   []dns.RR // the addresses of its target
+	Made   bool     // of the DNAME before it, and not signed (RFC 6672, section 5.3.1)
 }
 
 // EDE is an Extended DNS Error (RFC 8914). The zero value is none.
@@ -133,7 +149,10 @@ func New(config Config) (*Zones, error) {
 			return nil, err
 		}
 	}
-	return z, z.addReverse(config.Reverse)
+	if err := z.addReverse(config.Reverse); err != nil {
+		return nil, err
+	}
+	return z, z.addKeys(config.Keys)
 }
 
 // maxZone leaves room for whatever the registry holds within a name's 255 octets.

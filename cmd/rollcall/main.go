@@ -45,7 +45,7 @@ func newApp() *cli.App {
 			serveCommand(), checkConfigCommand(),
 			registerCommand(), deregisterCommand(), maintenanceCommand(),
 			servicesCommand(), instancesCommand(), watchCommand(), queryCommand(),
-			exportCommand(), importCommand(), healthcheckCommand(),
+			exportCommand(), importCommand(), keygenCommand(), healthcheckCommand(),
 			completionCommand(), completeCommand(), versionCommand(),
 		},
 		Action:                    unknownCommand,

@@ -86,6 +86,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		PanicBelow:  s.settings.panicBelow,
 		Files:       s.settings.zoneFiles,
 		Reverse:     s.settings.reverse,
+		Keys:        s.settings.keys,
 	})
 	if err != nil {
 		return err

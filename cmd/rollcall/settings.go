@@ -20,6 +20,7 @@ import (
 	"github.com/rollcall-dns/rollcall/health"
 	"github.com/rollcall-dns/rollcall/registry/admin"
 	"github.com/rollcall-dns/rollcall/zones"
+	"github.com/rollcall-dns/rollcall/zones/dnssec"
 	"github.com/rollcall-dns/rollcall/zones/static"
 )
 
@@ -31,6 +32,7 @@ type settings struct {
 	adminTokenFile   string
 	zones            []string // with their final dot, the primary one first; nil: the registry says
 	zoneFiles        static.Files
+	keys             []*dnssec.Key   // of signed zones
 	consul           *consulSettings // nil: the registry is embedded
 	maxStale         time.Duration   // zero: for as long as it takes
 	rateLimit        dnsserver.RateLimit
@@ -67,6 +69,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "dns-addr", Value: cli.NewStringSlice("127.0.0.1:5300"), EnvVars: serveEnv("DNS_ADDR"), Category: "DNS", Usage: "`ADDRESS` to serve DNS on, UDP and TCP (repeatable)"},
 		&cli.StringSliceFlag{Name: "zone", Value: cli.NewStringSlice("rollcall.internal"), DefaultText: "rollcall.internal, or the domain of Consul's DNS", EnvVars: serveEnv("ZONE"), Category: "DNS", Usage: "`DOMAIN` to answer for; the first is the primary one, the others answer alike (repeatable)"},
 		&cli.StringSliceFlag{Name: "zone-file", EnvVars: serveEnv("ZONE_FILE"), TakesFile: true, Category: "DNS", Usage: "`ZONE=PATH` of a master file to answer from, read anew when it changes; in a zone of services the registry wins (repeatable)"},
+		&cli.StringSliceFlag{Name: "dnssec-key", EnvVars: serveEnv("DNSSEC_KEY"), TakesFile: true, Category: "DNS", Usage: "`FILE` with a key that signs its zone, as keygen makes it; the zone's others roll it over (repeatable)"},
 		&cli.DurationFlag{Name: "ttl", Value: 5 * time.Second, EnvVars: serveEnv("TTL"), Category: "DNS", Usage: "how long clients may keep an answer"},
 		&cli.DurationFlag{Name: "negative-ttl", Value: 5 * time.Second, EnvVars: serveEnv("NEGATIVE_TTL"), Category: "DNS", Usage: "how long they may keep one that says that there is nothing"},
 		&cli.BoolFlag{Name: "only-passing", EnvVars: serveEnv("ONLY_PASSING"), Category: "DNS", Usage: "leave out instances in state warning, as those in critical"},
@@ -178,6 +181,8 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 	check("zone", canonicalZones(s.zones))
 	s.zoneFiles, err = openZoneFiles(separate(ctx.StringSlice("zone-file")), s.logger)
 	check("zone-file", err)
+	s.keys, err = readKeys(separate(ctx.StringSlice("dnssec-key")), s.logger)
+	check("dnssec-key", err)
 	check("ttl", checkTTL(s.ttl))
 	check("negative-ttl", checkTTL(s.negativeTTL))
 	check("max-answers", atLeast(1, s.maxAnswers))

@@ -121,7 +121,9 @@ const (
 type Found struct {
 	Kind     Kind
 	Records  []dns.RR
-	Encloser string // where a wildcard gave the Records: the name below which it stands, in wire format
+	Types    []uint16 // of a name that is Here without Records: those it has
+	DS       []dns.RR // of a Referral: the keys of the other zone, if it is signed
+	Encloser string   // where a wildcard gave the Records: the name below which it stands, in wire format
 }
 
 // Lookup looks for a name of the zone, in wire format and lower case; owner is the
@@ -135,7 +137,7 @@ func (z *Zone) Lookup(wire, owner string, qtype uint16) Found {
 		}
 		encloser = name
 		if ns := n.set(dns.TypeNS); ns != nil && name != z.apex && !(name == wire && qtype == dns.TypeDS) {
-			return Found{Kind: Referral, Records: copies(ns, "")}
+			return Found{Kind: Referral, Records: copies(ns, ""), DS: copies(n.set(dns.TypeDS), "")}
 		}
 		if dname := n.set(dns.TypeDNAME); dname != nil && name != wire {
 			return z.redirect(dname[0].(*dns.DNAME), name, wire, owner)
@@ -162,14 +164,29 @@ func (n *node) answer(owner string, qtype uint16) Found {
 	if cname := n.set(dns.TypeCNAME); cname != nil && qtype != dns.TypeCNAME && qtype != dns.TypeANY {
 		return Found{Kind: Alias, Records: copies(cname, owner)}
 	}
+	if records := n.set(qtype); records != nil {
+		return Found{Records: copies(records, owner)}
+	}
 	if qtype != dns.TypeANY {
-		return Found{Records: copies(n.set(qtype), owner)}
+		return Found{Types: n.types()}
 	}
 	var all []dns.RR
 	for _, s := range n.sets {
 		all = append(all, copies(s.records, owner)...)
 	}
 	return Found{Records: all}
+}
+
+// types returns the types of a name's records. At a delegation the addresses of a
+// name server are none of them.
+func (n *node) types() (types []uint16) {
+	cut := n.set(dns.TypeNS) != nil && n.set(dns.TypeSOA) == nil
+	for _, s := range n.sets {
+		if !cut || s.rrtype == dns.TypeNS || s.rrtype == dns.TypeDS {
+			types = append(types, s.rrtype)
+		}
+	}
+	return types
 }
 
 // belowWildcard answers for a name that is not there, and whose closest encloser
@@ -209,6 +226,17 @@ func (z *Zone) Addresses(name string) []dns.RR {
 		return nil
 	}
 	return append(copies(n.set(dns.TypeA), ""), copies(n.set(dns.TypeAAAA), "")...)
+}
+
+// Delegates tells whether a name, in wire format and lower case, is in a zone of
+// its own, to which an NS has delegated it.
+func (z *Zone) Delegates(wire string) bool {
+	for ; len(wire) > len(z.apex); wire = wire[1+wire[0]:] {
+		if n := z.nodes[wire]; n != nil && n.set(dns.TypeNS) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // copies returns records of the caller's own, under another owner where one is

@@ -1,0 +1,198 @@
+package cache
+
+import (
+	"fmt"
+
+	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/zones"
+	"github.com/rollcall-dns/rollcall/zones/dnssec"
+)
+
+// A signature is over an RRset and not over an order of it, so each subset has one,
+// whatever its turn. In a reply the signatures stand behind the records that they
+// are over. Those of the answer and of the authority section belong to it as the
+// records do: where they do not fit the reply is truncated (RFC 4035, section
+// 3.1.1). Those of additional records come last of all, and are left out first.
+
+// soaSigned stands in record.serial for a signature over a SOA, which is another
+// one with each serial.
+const soaSigned = 0xffff
+
+// maxSignedGlue is how many RRsets of additional records are signed: of a large
+// answer, which comes over TCP, only the first targets' are. Whoever validates asks
+// for the others' where they are needed.
+const maxSignedGlue = 16
+
+// signature is a record that is a signature.
+func (w *packer) signature(p *Packed, rr dns.RR) (record, error) {
+	r, err := w.pack(rr)
+	if err != nil {
+		return record{}, fmt.Errorf("packing a signature: %w", err)
+	}
+	if rr.(*dns.RRSIG).TypeCovered == dns.TypeSOA && p.zone != nil && p.zone.SOAStamp() == nil {
+		r.serial, p.soaSigned = soaSigned, true
+	}
+	return r, nil
+}
+
+// signatures writes the signatures of some records.
+func (w *packer) signatures(p *Packed, a *zones.Answer, rrs []dns.RR) (signed []record, size int, err error) {
+	for _, rrset := range rrsets(rrs) {
+		signatures, err := a.Sign(rrset)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, rr := range signatures {
+			r, err := w.signature(p, rr)
+			if err != nil {
+				return nil, 0, err
+			}
+			signed = append(signed, r)
+			size += int(r.size)
+		}
+	}
+	return signed, size, nil
+}
+
+// rrsets parts records by their owners and types, in the order of the first of
+// each.
+func rrsets(rrs []dns.RR) (sets [][]dns.RR) {
+	type kind struct {
+		owner  string
+		rrtype uint16
+	}
+	at := make(map[kind]int)
+	for _, rr := range rrs {
+		k := kind{rr.Header().Name, rr.Header().Rrtype}
+		i, known := at[k]
+		if !known {
+			i = len(sets)
+			at[k] = i
+			sets = append(sets, nil)
+		}
+		sets[i] = append(sets[i], rr)
+	}
+	return sets
+}
+
+// sign writes the signatures of an answer.
+func (w *packer) sign(p *Packed, a *zones.Answer, sets [][]pick, at map[int]int) (err error) {
+	for i, set := range sets {
+		if err := w.signSubset(p, &p.subsets[i], a, set, at); err != nil {
+			return err
+		}
+	}
+	signatures, _, err := w.signatures(p, a, a.Authority)
+	if err != nil {
+		return err
+	}
+	p.signed = len(signatures) > 0
+	p.authority = append(p.authority, signatures...)
+	if p.zone.SOAStamp() != nil { // its SOA is what was signed for as long as the answer is true
+		for _, records := range [...][]record{p.answers, p.authority} {
+			for i := range records {
+				records[i].serial = 0
+			}
+		}
+	}
+	if a.OnlySignatures {
+		p.onlySignatures()
+		return nil
+	}
+	return w.signGlue(p, a)
+}
+
+// signSubset writes the signatures of what is in a subset.
+func (w *packer) signSubset(p *Packed, s *subset, a *zones.Answer, set []pick, at map[int]int) (err error) {
+	rrs := make([]dns.RR, 0, len(set))
+	for _, r := range set {
+		if _, packed := at[r.index]; packed && !a.Records[r.index].Made {
+			rrs = append(rrs, a.Records[r.index].RR)
+		}
+	}
+	s.signatures, s.signaturesSize, err = w.signatures(p, a, rrs)
+	return err
+}
+
+// signGlue writes the signatures of additional records. They are glue as well, and
+// follow what is glue for the answer.
+func (w *packer) signGlue(p *Packed, a *zones.Answer) error {
+	if len(p.glue) == 0 {
+		return nil
+	}
+	at := make(map[dns.RR]int, len(w.glued)) // in p.glue
+	for i, rr := range w.glued {
+		at[rr] = i
+	}
+	sets := rrsets(w.glued)
+	p.glueSigned = make([]uint32, len(p.glue))
+	for _, rrset := range sets[:min(len(sets), maxSignedGlue)] {
+		signatures, err := a.Sign(rrset)
+		if err != nil {
+			return err
+		}
+		for _, rr := range signatures { // one, as these are no keys
+			r, err := w.signature(p, rr)
+			if err != nil {
+				return err
+			}
+			g := glue{at: r.at, size: r.size}
+			if p.shared < maxShared {
+				p.shared++
+				g.group = uint16(p.shared)
+			}
+			for _, rr := range rrset {
+				p.glueSigned[at[rr]] = uint32(len(p.glue))
+			}
+			p.glue = append(p.glue, g)
+		}
+	}
+	return nil
+}
+
+// onlySignatures leaves of an answer the signatures of its records.
+func (p *Packed) onlySignatures() {
+	for i := range p.subsets {
+		s := &p.subsets[i]
+		first := len(p.answers)
+		p.answers = append(p.answers, s.signatures...)
+		picks := make([]pick, len(s.signatures))
+		for n := range picks {
+			picks[n] = pick{first + n, 1}
+		}
+		*s = subset{size: s.signaturesSize, wheel: fixedWheel(picks)}
+	}
+}
+
+// signatures appends the signatures of the answer section.
+func (w *writer) signatures(s *subset) (n int, whole bool) {
+	if s.signaturesSize > w.room {
+		w.room = 0
+		return 0, false
+	}
+	for i := range s.signatures {
+		w.record(&s.signatures[i])
+	}
+	return len(s.signatures), true
+}
+
+// glueSignatures appends the signatures of the additional records of an order.
+func (w *writer) glueSignatures(order []uint16) (n int) {
+	for _, i := range order {
+		r := &w.packed.answers[i]
+		for _, g := range w.packed.glueOf[r.glueFrom:r.glueTo] {
+			if s := w.packed.glueSigned[g]; s != 0 {
+				n += w.glue(&w.packed.glue[s])
+			}
+		}
+	}
+	return n
+}
+
+// resign puts the signature over the SOA into the record that ends dst.
+func (w *writer) resign() {
+	if w.soaSignature != nil {
+		copy(w.dst[len(w.dst)-dnssec.SignatureSize:], w.soaSignature[:])
+	}
+}

@@ -1,0 +1,90 @@
+package dnsserver
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/cache"
+	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/zones"
+	"github.com/rollcall-dns/rollcall/zones/dnssec"
+)
+
+// A client that sets DO is answered from the cache as others are, under a key of
+// its own, in which the period of the signatures stands: no answer is found any
+// more when its signatures are a day old.
+//
+// What is not in the cache has to be signed, which costs as much as a hundred
+// answers, and names can be made up without end. So there is a budget of answers
+// that are signed in a second. Beyond it a query over UDP is answered with TC and
+// nothing else, which costs no signature: who has asked comes back over TCP, and who
+// has asked in somebody else's name does not. TCP has a budget of its own, which no
+// such flood uses up. Beyond that too the answer is SERVFAIL, which sends a resolver
+// to another server; one without signatures would pass for a forgery.
+const (
+	signedPerNetwork = 2_500  // answers a second for a /24 or /56
+	signedInAll      = 10_000 // and for all: a quarter of a core
+)
+
+// signing is the budget of signatures.
+type signing struct{ network, all *limiter }
+
+func newSigning() *signing {
+	return &signing{
+		network: newLimiter(RateLimit{PerSecond: signedPerNetwork}),
+		all:     newLimiter(RateLimit{PerSecond: signedInAll}),
+	}
+}
+
+// allows tells whether an answer may be signed for a client, and counts it.
+func (s *signing) allows(client netip.Addr, stream bool, now time.Time) bool {
+	transport := 0
+	if stream {
+		transport = 1
+	}
+	return s.network.judge(client, transport, now) == send && s.all.judge(netip.IPv4Unspecified(), transport, now) == send
+}
+
+// extend makes the key of a query that of its signed answer, if it is for one.
+func (w *worker) extend(q *query) {
+	if w.signing != nil && q.size > 0 && (q.do || q.qtype == dns.TypeRRSIG) {
+		q.signed = true
+		q.keyed = q.size + 2
+		q.key[q.size], q.key[q.size+1] = byte(w.period>>8), byte(w.period)
+	}
+}
+
+// tick reads the clock, once for a batch.
+func (w *worker) tick() {
+	if w.signing != nil {
+		w.period = dnssec.PeriodAt(time.Now())
+	}
+}
+
+// prove makes the signed answer, with the proof of what is not there. It returns
+// nil, and the reply, where the budget is used up.
+func (w *worker) prove(q *query, dst []byte, client netip.Addr, a *zones.Answer) (*zones.Answer, []byte) {
+	if !w.signing.allows(client, w.stream, time.Now()) {
+		w.unsigned.Add(1)
+		if w.stream {
+			return nil, w.explain(q, dst, dns.RcodeServerFailure, dns.ExtendedErrorCodeOther, "too many answers had to be signed in this second")
+		}
+		return nil, w.cutShort(q, w.fail(q, dst, dns.RcodeSuccess), len(dst))
+	}
+	return w.resolver.Prove(a, w.period), nil
+}
+
+// serial puts into what a reply depends on the serial of the zone, and the
+// signature over the SOA with it.
+func (w *worker) serial(ask *cache.Query, packed *cache.Packed, view *registry.View) error {
+	zone := packed.Zone()
+	if !packed.SOASigned() {
+		ask.Serial = zone.Serial(view)
+		return nil
+	}
+	var err error
+	ask.Serial, ask.SOASignature, err = w.zones.SignedSerial(zone, view, w.period)
+	return err
+}
