@@ -43,11 +43,18 @@ func newLabOf(t testing.TB, names ...string) *lab { return newLabWith(t, nil, na
 // newLabWith returns a lab with zone files, too.
 func newLabWith(t testing.TB, files static.Files, names ...string) *lab {
 	t.Helper()
+	return newLabFrom(t, zones.Config{Zones: names, Files: files})
+}
+
+// newLabFrom returns a lab with zones of which only what is particular is said.
+func newLabFrom(t testing.TB, config zones.Config) *lab {
+	t.Helper()
+	config.Node, config.Service, config.TTL, config.NegativeTTL = "n1", "rollcall", 5*time.Second, 5*time.Second
 	r, err := embedded.Open(context.Background(), embedded.Config{Node: registry.Node{Name: "n1", Address: "10.0.0.1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	z, err := zones.New(zones.Config{Zones: names, Node: "n1", Service: "rollcall", TTL: 5 * time.Second, NegativeTTL: 5 * time.Second, Files: files})
+	z, err := zones.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

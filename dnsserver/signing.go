@@ -16,16 +16,16 @@ import (
 // its own, in which the period of the signatures stands: no answer is found any
 // more when its signatures are a day old.
 //
-// What is not in the cache has to be signed, which costs as much as a hundred
-// answers, and names can be made up without end. So there is a budget of answers
+// What is not in the cache has to be signed, which costs as much as two
+// hundred answers, and names can be made up without end. So there is a budget of answers
 // that are signed in a second. Beyond it a query over UDP is answered with TC and
 // nothing else, which costs no signature: who has asked comes back over TCP, and who
 // has asked in somebody else's name does not. TCP has a budget of its own, which no
 // such flood uses up. Beyond that too the answer is SERVFAIL, which sends a resolver
 // to another server; one without signatures would pass for a forgery.
 const (
-	signedPerNetwork = 2_500  // answers a second for a /24 or /56
-	signedInAll      = 10_000 // and for all: a quarter of a core
+	signedPerNetwork = 1_500 // answers a second for a /24 or /56
+	signedInAll      = 6_000 // and for all: a quarter of a core
 )
 
 // signing is the budget of signatures.
