@@ -42,13 +42,25 @@ type place struct {
 
 func newPlace(t *testing.T, program string) *place {
 	t.Helper()
+	requireProgram(t, program)
+	return placeAt(t, running(t))
+}
+
+// requireProgram skips a test of a program that is not installed.
+func requireProgram(t *testing.T, program string) {
+	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("%s is not installed, and .ci/install should have", program)
 		}
 		t.Skipf("%s is not installed: .ci/install does that", program)
 	}
-	p := &place{T: t, server: running(t), dir: t.TempDir()}
+}
+
+// placeAt returns a place with a server.
+func placeAt(t *testing.T, s *server) *place {
+	t.Helper()
+	p := &place{T: t, server: s, dir: t.TempDir()}
 	p.web = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "web_answers 1\n") }))
 	t.Cleanup(p.web.Close)
 	p.register("web-1", p.web.Listener.Addr().(*net.TCPAddr).Port)

@@ -144,14 +144,23 @@ func (s *Signer) Sign(rrset []dns.RR, period Period, keep bool) ([]dns.RR, error
 	slot := &s.memory[binary.LittleEndian.Uint16(hash[:])%slots]
 	if m := slot.Load(); m != nil && m.rrset == hash && m.Period == period {
 		s.recalled.Add(1)
-		return []dns.RR{dns.Copy(m.rrsig)}, nil
+		return []dns.RR{m.of(rrset)}, nil
 	}
 	rrsig, err := s.make(s.first, rrset, period)
 	if err != nil {
 		return nil, err
 	}
-	slot.Store(&memo{hash, rrsig, period})
-	return []dns.RR{dns.Copy(rrsig)}, nil
+	rrsig.Hdr.Name = "" // it may lie in memory of the question's
+	m := &memo{hash, rrsig, period}
+	slot.Store(m)
+	return []dns.RR{m.of(rrset)}, nil
+}
+
+// of returns the signature as that of an RRset.
+func (m *memo) of(rrset []dns.RR) *dns.RRSIG {
+	rrsig := *m.rrsig
+	rrsig.Hdr.Name = rrset[0].Header().Name
+	return &rrsig
 }
 
 func (s *Signer) make(k *Key, rrset []dns.RR, period Period) (*dns.RRSIG, error) {

@@ -67,6 +67,9 @@ func (k *Key) Zone() string { return k.public.Hdr.Name }
 // Tag returns the key's tag (RFC 4034, appendix B).
 func (k *Key) Tag() uint16 { return k.tag }
 
+// DNSKEY returns the public key as the zone has it.
+func (k *Key) DNSKEY() *dns.DNSKEY { return dns.Copy(&k.public).(*dns.DNSKEY) }
+
 // DS returns what the parent zone has to say of the key (RFC 4509).
 func (k *Key) DS() *dns.DS { return k.public.ToDS(dns.SHA256) }
 

@@ -39,6 +39,9 @@ func successor(owner string) string {
 	if err != nil {
 		return owner
 	}
+	if owner == "." {
+		return `\000.`
+	}
 	if n+2 <= maxName {
 		return `\000.` + owner
 	}
