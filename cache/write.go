@@ -65,9 +65,13 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 	start := len(dst)
 	dst = append(dst, q.Message[:q.End]...)
 	room := q.Limit - q.End
-	stale, explained := q.reserve(&room, len(p.ede))
-	w := writer{packed: p, dst: dst, room: room, serial: q.Serial, soaSignature: q.SOASignature}
 	s := p.subsetFor(q.Client)
+	why := p.ede
+	if p.signed && s.size+s.signaturesSize+p.authoritySize+optSize+len(q.Options)+len(why) > room {
+		why = nil // which is worth less than that there is no need of TCP
+	}
+	stale, explained := q.reserve(&room, len(why))
+	w := writer{packed: p, dst: dst, room: room, serial: q.Serial, soaSignature: q.SOASignature}
 	head, wrapped, light := s.wheel.turned(q.Turn)
 	answers := w.answers(head) + w.answers(wrapped) + w.answers(light)
 	truncated = answers < s.wheel.n
@@ -101,15 +105,14 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 		shortenTTLs(dst[start+q.End:], staleTTL)
 	}
 	if q.EDNS {
-		ede := p.ede
 		if !explained {
-			ede = nil
+			why = nil
 		}
-		dst = AppendOPT(dst, 0, q.DO, len(q.Options)+len(stale)+len(ede))
+		dst = AppendOPT(dst, 0, q.DO, len(q.Options)+len(stale)+len(why))
 		if q.CO {
 			dst[len(dst)-4] |= 0x40
 		}
-		dst = append(append(append(dst, q.Options...), stale...), ede...)
+		dst = append(append(append(dst, q.Options...), stale...), why...)
 	}
 	flags := byte(0)
 	if p.authoritative {

@@ -86,6 +86,11 @@ func New(config Config) (*Server, error) {
 		if err := config.Metrics.Register(p.metrics); err != nil {
 			return nil, fmt.Errorf("register the metrics of DNS: %w", err)
 		}
+		if p.signing != nil {
+			if err := config.Metrics.Register(signaturesMade(config.Zones)); err != nil {
+				return nil, fmt.Errorf("register the metrics of signatures: %w", err)
+			}
+		}
 	}
 	return &Server{pipeline: p, config: config}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rollcall-dns/rollcall/cache"
 	"github.com/rollcall-dns/rollcall/registry"
@@ -45,6 +46,13 @@ func (s *signing) allows(client netip.Addr, stream bool, now time.Time) bool {
 		transport = 1
 	}
 	return s.network.judge(client, transport, now) == send && s.all.judge(netip.IPv4Unspecified(), transport, now) == send
+}
+
+// signaturesMade is the metric of what signing costs.
+func signaturesMade(z *zones.Zones) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "rollcall_dns_signatures_total", Help: "Signatures made for zones with keys.",
+	}, func() float64 { return float64(z.SignaturesMade()) })
 }
 
 // extend makes the key of a query that of its signed answer, if it is for one.

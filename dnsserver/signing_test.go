@@ -38,6 +38,7 @@ x.new TXT here
 gone  CNAME nothing
 out   CNAME www.example.com.
 ours  CNAME web.service.test.
+deep  CNAME x.sub
 `
 
 func newSignedLab(t testing.TB) *signedLab {
@@ -144,6 +145,7 @@ func TestWhatAValidatorAsksForIsSigned(t *testing.T) {
 		{"gone.corp.example.", "A", "NOERROR", "[CNAME NSEC SOA]"},
 		{"out.corp.example.", "A", "NOERROR", "[CNAME]"},
 		{"ours.corp.example.", "A", "NOERROR", "[A CNAME]"},
+		{"deep.corp.example.", "A", "NOERROR", "[CNAME NSEC]"},
 		{"nothing.corp.example.", "A", "NOERROR", "[NSEC SOA]"},
 		{"x.sub.corp.example.", "A", "NOERROR", "[NSEC]"},
 		{"sub.corp.example.", "DS", "NOERROR", "[NSEC SOA]"},

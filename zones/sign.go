@@ -1,7 +1,6 @@
 package zones
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -58,6 +57,16 @@ func (z *Zones) addKeys(keys []*dnssec.Key) error {
 
 // Signs tells whether any of the zones is signed.
 func (z *Zones) Signs() bool { return z.signs }
+
+// SignaturesMade returns how many signatures were made for all zones.
+func (z *Zones) SignaturesMade() (n uint64) {
+	for zone := range z.All() {
+		if zone.signer != nil {
+			n += zone.signer.Made()
+		}
+	}
+	return n
+}
 
 // Signer returns who signs what is in the zone; nil: nobody does.
 func (zone *Zone) Signer() *dnssec.Signer { return zone.signer }
@@ -146,9 +155,12 @@ func (a *Answer) prove(z *Zones, qtype uint16) {
 		a.Authority = append(a.Authority, proof.ds...)
 		return
 	}
-	ttl := a.Authority[0].Header().Ttl // the SOA's (RFC 9077)
-	if !a.Authoritative {
+	ttl := a.Authority[0].Header().Ttl                 // the SOA's (RFC 9077)
+	if a.Authority[0].Header().Rrtype != dns.TypeSOA { // but a referral, which has none
 		ttl = z.negativeTTL
+		if a.Zone.static {
+			ttl = a.Zone.file.Zone().SOA().Hdr.Ttl
+		}
 	}
 	if proof.absent {
 		a.Absent, a.Rcode = true, dns.RcodeSuccess
@@ -210,9 +222,6 @@ func (z *Zones) signerOf(h *dns.RR_Header) *dnssec.Signer {
 	return zone.signer
 }
 
-// errUnsigned is the error of a signature that is asked of a zone without keys.
-var errUnsigned = errors.New("the zone has no keys")
-
 // soaSignature is the signature over a zone's SOA with a serial.
 type soaSignature struct {
 	serial uint32
@@ -220,16 +229,13 @@ type soaSignature struct {
 	octets [dnssec.SignatureSize]byte
 }
 
-// SignedSerial returns the serial of the zone's SOA, and the signature over the SOA
-// with it. That is made once for each serial, as the answers with it may outlive
+// SignedSerial returns the serial of a signed zone's SOA, and the signature over
+// the SOA with it. That is made once for each serial, as the answers with it may outlive
 // many.
 func (z *Zones) SignedSerial(zone *Zone, v *registry.View, period dnssec.Period) (uint32, *[dnssec.SignatureSize]byte, error) {
 	serial := zone.Serial(v)
 	if s := zone.soa.Load(); s != nil && s.serial == serial && s.period == period {
 		return serial, &s.octets, nil
-	}
-	if zone.signer == nil {
-		return serial, nil, errUnsigned
 	}
 	soa := z.SOA(zone, v)
 	signatures, err := zone.signer.Sign([]dns.RR{soa}, period, true)

@@ -45,7 +45,17 @@ func newSignedPlace(t *testing.T, program string) (*place, map[string]*dnssec.Ke
 		}
 		keys[zone], list = key, append(list, key)
 	}
-	file := filepath.Join(dir, "corp.zone")
+	p := placeAt(t, start(t, signedSettings(t, list, "rollcall.internal.")))
+	put(t, p.api()+"/v1/agent/service/register", object{"Name": "ten", "Port": 80, "Address": "10.1.2.3"})
+	put(t, p.api()+"/v1/agent/service/register", object{"Name": "alias", "Port": 80, "Address": "www.corp.example"})
+	put(t, p.api()+"/v1/agent/service/register", object{"Name": "ill", "Port": 80, "Check": object{"TTL": "1h", "Status": "critical"}})
+	return p, keys
+}
+
+// signedSettings are those of a server with keys, and with the file of corp.example.
+func signedSettings(t *testing.T, keys []*dnssec.Key, zones ...string) *settings {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "corp.zone")
 	if err := os.WriteFile(file, []byte(corpFile), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -53,15 +63,11 @@ func newSignedPlace(t *testing.T, program string) (*place, map[string]*dnssec.Ke
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := placeAt(t, start(t, &settings{
-		dnsAddrs: []string{"127.0.0.1:0"}, adminAddr: "127.0.0.1:0", zones: []string{"rollcall.internal."}, zoneFiles: files, keys: list,
+	return &settings{
+		dnsAddrs: []string{"127.0.0.1:0"}, adminAddr: "127.0.0.1:0", zones: zones, zoneFiles: files, keys: keys,
 		dataDir: t.TempDir(), datacenter: "dc1", node: "host-1", nodeAddress: "127.0.0.1",
 		ttl: 5 * time.Second, negativeTTL: 5 * time.Second, maxAnswers: 100, logger: slog.New(slog.DiscardHandler),
-	}))
-	put(t, p.api()+"/v1/agent/service/register", object{"Name": "ten", "Port": 80, "Address": "10.1.2.3"})
-	put(t, p.api()+"/v1/agent/service/register", object{"Name": "alias", "Port": 80, "Address": "www.corp.example"})
-	put(t, p.api()+"/v1/agent/service/register", object{"Name": "ill", "Port": 80, "Check": object{"TTL": "1h", "Status": "critical"}})
-	return p, keys
+	}
 }
 
 // anchor returns a key as BIND's configuration has it.
@@ -114,6 +120,34 @@ func TestDelvValidatesEveryKindOfAnswer(t *testing.T) {
 	file := p.write("anchor", anchor("rollcall.internal.", other))
 	if out := p.delv(file, "rollcall.internal.", "web.service.rollcall.internal", "SRV"); strings.Contains(out, "validated") {
 		t.Errorf("with another key:\n%s", out)
+	}
+}
+
+// TestAZoneBelowOneOfOursNeedsNoAnchorOfItsOwn has zones of services in the zone of
+// a file, which has no word of them.
+func TestAZoneBelowOneOfOursNeedsNoAnchorOfItsOwn(t *testing.T) {
+	requireProgram(t, "delv")
+	dir := t.TempDir()
+	above, err := writeKey("corp.example.", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	below, err := writeKey("safe.corp.example.", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := placeAt(t, start(t, signedSettings(t, []*dnssec.Key{above, below}, "safe.corp.example.", "open.corp.example.")))
+	key := p.write("anchor", anchor("corp.example.", above))
+	for _, row := range []struct{ name, qtype, want string }{
+		{"safe.corp.example", "DS", "fully validated"},
+		{"rollcall.service.safe.corp.example", "SRV", "fully validated"},
+		{"wbe.service.safe.corp.example", "SRV", "negative response, fully validated"},
+		{"open.corp.example", "DS", "negative response, fully validated"},
+		{"rollcall.service.open.corp.example", "SRV", "unsigned answer"},
+	} {
+		if out := p.delv(key, "corp.example.", row.name, row.qtype); !strings.Contains(out, "; "+row.want+"\n") {
+			t.Errorf("%s %s:\n%s", row.name, row.qtype, out)
+		}
 	}
 }
 
