@@ -65,6 +65,13 @@ func newUpstream(t testing.TB, answer func(q dns.Question) []string) *upstream {
 func newForwarding(t testing.TB, routes ...string) *lab {
 	t.Helper()
 	l := newLab(t)
+	l.forwards(t, routes...)
+	return l
+}
+
+// forwards makes a lab forward by routes.
+func (l *lab) forwards(t testing.TB, routes ...string) {
+	t.Helper()
 	c, err := cache.NewForwardedCache(1<<20, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +89,6 @@ func newForwarding(t testing.TB, routes ...string) *lab {
 	}
 	l.others = c
 	t.Cleanup(func() { l.asker.Close(); c.Close() })
-	return l
 }
 
 // resolve asks as a stub resolver does, and waits for what is pending.

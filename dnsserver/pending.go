@@ -9,7 +9,9 @@ import (
 
 	"github.com/rollcall-dns/rollcall/cache"
 	"github.com/rollcall-dns/rollcall/dnsserver/forward"
+	"github.com/rollcall-dns/rollcall/registry"
 	"github.com/rollcall-dns/rollcall/zones"
+	"github.com/rollcall-dns/rollcall/zones/dnssec"
 )
 
 // pending is a query whose reply takes what others say. All other queries go on
@@ -20,6 +22,7 @@ type pending struct {
 	transport string
 	query     query
 	ask       cache.Query
+	period    dnssec.Period // of signatures
 	local     *cache.Packed // leads to a name of others; nil: the question itself is for them
 }
 
@@ -59,7 +62,7 @@ func (w *worker) suspend(q *query, dst []byte, ask *cache.Query, local *cache.Pa
 		dst[start+3] |= 0x80 // RA
 		return dst
 	}
-	p := &pending{pipeline: w.pipeline, transport: w.tally.transport, query: *q, ask: *ask, local: local}
+	p := &pending{pipeline: w.pipeline, transport: w.tally.transport, query: *q, ask: *ask, period: w.period, local: local}
 	p.query.msg = bytes.Clone(q.msg)
 	p.ask.Message, p.ask.Options = p.query.msg, bytes.Clone(ask.Options)
 	p.query.cookie = nil
@@ -148,15 +151,18 @@ func (p *pending) ours(name string) (part *dns.Msg, next string) {
 	if fresh.Stale && !p.trusts(fresh) {
 		return failure, ""
 	}
-	answer := p.zones.Resolve(view, zones.Question{Name: name, Type: p.query.qtype})
+	answer := p.resolve(view, name)
+	if answer == nil {
+		return failure, ""
+	}
 	packed, err := p.cache.Pack(append([]byte(name), byte(p.query.qtype>>8), byte(p.query.qtype)), answer)
 	if err != nil {
 		return failure, ""
 	}
 	q := p.whole(name)
 	q.Turn = packed.Turn()
-	if zone := packed.Zone(); zone != nil {
-		q.Serial = zone.Serial(view)
+	if packed.Zone() != nil && p.serial(q, packed, view, p.period) != nil {
+		return failure, ""
 	}
 	part = new(dns.Msg)
 	reply, _ := packed.Append(nil, q)
@@ -164,6 +170,20 @@ func (p *pending) ours(name string) (part *dns.Msg, next string) {
 		return failure, ""
 	}
 	return part, packed.Beyond()
+}
+
+// resolve answers for a name in one of our zones, with the signatures of who has
+// asked for them; nil: there are too many to make.
+func (p *pending) resolve(view *registry.View, name string) *zones.Answer {
+	if !p.query.signed {
+		return p.zones.Resolve(view, zones.Question{Name: name, Type: p.query.qtype})
+	}
+	if !p.signing.allows(p.ask.Client, p.transport != "udp", time.Now()) {
+		return nil
+	}
+	r := p.zones.NewResolver()
+	answer, _ := r.Resolve(view, []byte(name), p.query.qtype)
+	return r.Prove(answer, p.period)
 }
 
 // others answers for a name of others, and says to which of ours that leads.

@@ -232,7 +232,7 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 	zone := packed.Zone()
 	if zone != nil {
 		ask.CO = q.co && zone.Signer() != nil
-		if err := w.serial(&ask, packed, view); err != nil {
+		if err := w.serial(&ask, packed, view, w.period); err != nil {
 			w.errors[errorPack].Add(1)
 			return w.fail(q, dst, dns.RcodeServerFailure)
 		}

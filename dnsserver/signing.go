@@ -86,13 +86,13 @@ func (w *worker) prove(q *query, dst []byte, client netip.Addr, a *zones.Answer)
 
 // serial puts into what a reply depends on the serial of the zone, and the
 // signature over the SOA with it.
-func (w *worker) serial(ask *cache.Query, packed *cache.Packed, view *registry.View) error {
+func (p *pipeline) serial(ask *cache.Query, packed *cache.Packed, view *registry.View, period dnssec.Period) error {
 	zone := packed.Zone()
 	if !packed.SOASigned() {
 		ask.Serial = zone.Serial(view)
 		return nil
 	}
 	var err error
-	ask.Serial, ask.SOASignature, err = w.zones.SignedSerial(zone, view, w.period)
+	ask.Serial, ask.SOASignature, err = p.zones.SignedSerial(zone, view, period)
 	return err
 }

@@ -458,6 +458,24 @@ func TestAKeyIsRolledOver(t *testing.T) {
 	}
 }
 
+func TestAnAliasOutOfASignedZoneIsSignedAsFarAsItIsOurs(t *testing.T) {
+	l := newSignedLab(t)
+	l.forwards(t, newUpstream(t, outside).addr)
+	for range 2 {
+		m := l.resolve(t, new(dns.Msg).SetQuestion("out.corp.example.", dns.TypeA).SetEdns0(1232, true), friend)
+		if signed := fmt.Sprint(l.verify(t, m)); signed != "[CNAME]" || len(m.Answer) != 3 {
+			t.Errorf("signed %s\n%v", signed, m)
+		}
+	}
+	u := newUpstream(t, func(q dns.Question) []string { return []string{q.Name + " 60 IN CNAME nothing.corp.example."} })
+	l = newSignedLab(t)
+	l.forwards(t, u.addr)
+	m := l.resolve(t, new(dns.Msg).SetQuestion("elsewhere.example.", dns.TypeA).SetEdns0(1232, true), friend)
+	if signed := fmt.Sprint(l.verify(t, m)); signed != "[NSEC SOA]" {
+		t.Errorf("an alias of others to a name of ours: signed %s\n%v", signed, m)
+	}
+}
+
 func TestALongNameIsDenied(t *testing.T) {
 	l := newSignedLab(t)
 	for size := 225; size <= 255; size++ { // octets of the whole name
