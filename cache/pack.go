@@ -25,7 +25,6 @@ func (c *Cache) Pack(key []byte, a *zones.Answer) (*Packed, error) {
 		authoritative: a.Authoritative,
 		ede:           packExplanation(a.Explanation),
 		beyond:        packName(a.Beyond),
-		absent:        a.Absent,
 	}
 	if len(a.Records) == 0 && len(a.Authority) == 0 && len(a.Extra) == 0 {
 		p.subsets = make([]subset, 1) // REFUSED mostly, and asked for by strangers

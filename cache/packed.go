@@ -30,7 +30,6 @@ type Packed struct {
 	glue          []glue
 	glueOf        []uint32 // indexes into glue; each record has a range of them
 	shared        int      // how many of glue belong to several records
-	glueSigned    []uint32 // the index in glue of the signature of each that is no signature; 0: none
 	authority     []record
 	authoritySize int
 	extra         []record // additional records of no answer record
@@ -38,10 +37,7 @@ type Packed struct {
 	capped        bool     // answers were left out to keep an RRset small
 	subsets       []subset // never empty; each client has one of them
 	turn          atomic.Uint32
-
-	absent    bool // NSEC says that the name does not exist
-	signed    bool // the authority section has signatures, without which it is worth nothing
-	soaSigned bool // there is a signature over a SOA, which is put in as the serial is
+	signed        *signed // nil: nothing of it has a signature
 }
 
 // record is a range of Packed.body.
@@ -67,9 +63,6 @@ type glue struct {
 type subset struct {
 	size  int   // of its records, octets
 	wheel wheel // the orders it is given in
-
-	signatures     []record
-	signaturesSize int // octets
 }
 
 // Turn returns the next turn that a reply may take: see Query.
@@ -94,21 +87,21 @@ func (p *Packed) Skipped() int { return p.skipped }
 
 // SOASigned tells whether a reply takes the signature over the zone's SOA: see
 // Query.
-func (p *Packed) SOASigned() bool { return p.soaSigned }
+func (p *Packed) SOASigned() bool { return p.signed != nil && p.signed.soa }
 
 // isReferral tells whether the answer says who else is to be asked.
 func (p *Packed) isReferral() bool {
 	return !p.authoritative && len(p.answers) == 0 && len(p.authority) > 0
 }
 
-// subsetFor returns the client's subset: the same for the same client, from any
+// subsetFor returns the number of the client's subset: the same for the same client, from any
 // port and over any transport, for as long as the answer stays the same.
-func (p *Packed) subsetFor(client netip.Addr) *subset {
+func (p *Packed) subsetFor(client netip.Addr) (number int) {
 	if len(p.subsets) == 1 {
-		return &p.subsets[0]
+		return 0
 	}
 	octets := client.Unmap().As16()
-	return &p.subsets[hash64(octets[:])%uint64(len(p.subsets))]
+	return int(hash64(octets[:]) % uint64(len(p.subsets)))
 }
 
 // warmSelf reads from each line of memory that a Packed is in, and warmParts from
@@ -141,10 +134,10 @@ func (p *Packed) warmParts() (sum uint64) {
 func (p *Packed) cost() int64 {
 	n := int(unsafe.Sizeof(*p)) + len(p.key) + cap(p.body) + cap(p.ede) +
 		(cap(p.answers)+cap(p.authority)+cap(p.extra))*int(unsafe.Sizeof(record{})) +
-		cap(p.glue)*int(unsafe.Sizeof(glue{})) + (cap(p.glueOf)+cap(p.glueSigned))*4 +
+		cap(p.glue)*int(unsafe.Sizeof(glue{})) + cap(p.glueOf)*4 + p.signed.cost() +
 		cap(p.subsets)*int(unsafe.Sizeof(subset{}))
 	for i := range p.subsets {
-		n += p.subsets[i].wheel.cost() + cap(p.subsets[i].signatures)*int(unsafe.Sizeof(record{}))
+		n += p.subsets[i].wheel.cost()
 	}
 	return int64(n)
 }

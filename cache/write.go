@@ -26,6 +26,7 @@ type Query struct {
 	Message  []byte     // the query: its header and question are copied
 	End      int        // where its question ends
 	EDNS, DO bool       // it has an OPT record, and DNSSEC OK is set in it
+	CO       bool       // and compact answers are understood (RFC 9824, section 5.1), as the zone gives them
 	Client   netip.Addr // who gets the reply
 	Limit    int        // octets that the reply may have
 	Serial   uint32     // of the zone, now
@@ -36,7 +37,6 @@ type Query struct {
 	// SOASignature is that over the zone's SOA with the Serial, where an answer
 	// needs one.
 	SOASignature *[dnssec.SignatureSize]byte
-	CO           bool // compact answers are understood (RFC 9824, section 5.1), and there is one
 }
 
 // staleTTL is for how long, in seconds, a client may keep an answer that may no
@@ -65,18 +65,19 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 	start := len(dst)
 	dst = append(dst, q.Message[:q.End]...)
 	room := q.Limit - q.End
-	s := p.subsetFor(q.Client)
+	number := p.subsetFor(q.Client)
+	s := &p.subsets[number]
 	why := p.ede
-	if p.signed && s.size+s.signaturesSize+p.authoritySize+optSize+len(q.Options)+len(why) > room {
-		why = nil // which is worth less than that there is no need of TCP
+	if p.signed != nil {
+		why = p.affordable(q, number, room)
 	}
 	stale, explained := q.reserve(&room, len(why))
-	w := writer{packed: p, dst: dst, room: room, serial: q.Serial, soaSignature: q.SOASignature}
+	w := writer{packed: p, dst: dst, room: room, serial: q.Serial, soa: q.SOASignature}
 	head, wrapped, light := s.wheel.turned(q.Turn)
 	answers := w.answers(head) + w.answers(wrapped) + w.answers(light)
 	truncated = answers < s.wheel.n
-	if !truncated && len(s.signatures) > 0 {
-		n, whole := w.signatures(s)
+	if p.signed != nil && !truncated {
+		n, whole := w.signatures(&p.signed.subsets[number])
 		answers, truncated = answers+n, !whole
 	}
 	authority := 0
@@ -87,17 +88,21 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 			w.record(&p.authority[i])
 		}
 		authority = len(p.authority)
-	case p.signed:
+		if p.signed != nil {
+			n, _ := w.signatures(&p.signed.authority)
+			authority += n
+		}
+	case p.signed != nil && p.signed.authority.size > 0:
 		truncated = true
 	}
 	additional := 0
 	if !truncated && (len(p.glue) > 0 || len(p.extra) > 0) {
 		additional = w.additional(head) + w.additional(wrapped) + w.additional(light) + w.extra()
-		if p.glueSigned != nil {
+		if p.signed != nil && p.signed.glue != nil {
 			additional += w.glueSignatures(head) + w.glueSignatures(wrapped) + w.glueSignatures(light)
 		}
 	}
-	if p.isReferral() && authority+additional < len(p.authority)+len(p.extra) {
+	if p.isReferral() && (authority == 0 || additional < len(p.extra)) {
 		truncated = true // it is good for nothing without the addresses (RFC 9471, section 3)
 	}
 	dst = w.dst
@@ -122,7 +127,7 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 		flags |= bitTC
 	}
 	rcode := p.rcode
-	if q.CO && p.absent {
+	if q.CO && p.signed != nil && p.signed.absent {
 		rcode = dns.RcodeNameError
 	}
 	header(dst[start:], q, flags, rcode, counts{answers, authority, additional})
@@ -194,12 +199,12 @@ func AppendOPT(dst []byte, extended uint8, do bool, options int) []byte {
 
 // writer appends records to a reply while there is room.
 type writer struct {
-	packed       *Packed
-	dst          []byte
-	room         int
-	serial       uint32
-	soaSignature *[dnssec.SignatureSize]byte
-	seen         [maxShared/64 + 1]uint64 // the shared addresses that are in the reply
+	packed *Packed
+	dst    []byte
+	room   int
+	serial uint32
+	soa    *[dnssec.SignatureSize]byte
+	seen   [maxShared/64 + 1]uint64 // the shared addresses that are in the reply
 }
 
 // answers appends records of the answer, whole ones, in order. It stops at the
@@ -220,11 +225,7 @@ func (w *writer) answers(order []uint16) (n int) {
 func (w *writer) record(r *record) {
 	w.dst = append(w.dst, w.packed.body[r.at:r.at+uint32(r.size)]...)
 	w.room -= int(r.size)
-	switch r.serial {
-	case 0:
-	case soaSigned:
-		w.resign()
-	default:
+	if r.serial != 0 {
 		binary.BigEndian.PutUint32(w.dst[len(w.dst)-int(r.size)+int(r.serial):], w.serial)
 	}
 }

@@ -161,7 +161,10 @@ func (p *pending) ours(name string) (part *dns.Msg, next string) {
 	}
 	q := p.whole(name)
 	q.Turn = packed.Turn()
-	if packed.Zone() != nil && p.serial(q, packed, view, p.period) != nil {
+	if zone := packed.Zone(); zone != nil {
+		q.Serial = zone.Serial(view)
+	}
+	if p.resign(q, packed, view, p.period) != nil {
 		return failure, ""
 	}
 	part = new(dns.Msg)

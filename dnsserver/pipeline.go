@@ -105,7 +105,9 @@ func (w *worker) read(q *query, msg []byte) bool {
 		return false
 	}
 	q.readable = q.read(msg)
-	w.extend(q)
+	if w.signing != nil {
+		w.extend(q)
+	}
 	if w.front != nil && q.size > 0 {
 		q.hash = w.front.Hash(q.key[:q.keyed])
 	}
@@ -231,10 +233,13 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 	packed.Use()
 	zone := packed.Zone()
 	if zone != nil {
-		ask.CO = q.co && zone.Signer() != nil
-		if err := w.serial(&ask, packed, view, w.period); err != nil {
-			w.errors[errorPack].Add(1)
-			return w.fail(q, dst, dns.RcodeServerFailure)
+		ask.Serial = zone.Serial(view)
+		if w.signing != nil {
+			ask.CO = q.co && zone.Signer() != nil
+			if err := w.resign(&ask, packed, view, w.period); err != nil {
+				w.errors[errorPack].Add(1)
+				return w.fail(q, dst, dns.RcodeServerFailure)
+			}
 		}
 	}
 	if zone == nil || !zone.Registered() {

@@ -57,7 +57,7 @@ func signaturesMade(z *zones.Zones) prometheus.Collector {
 
 // extend makes the key of a query that of its signed answer, if it is for one.
 func (w *worker) extend(q *query) {
-	if w.signing != nil && q.size > 0 && (q.do || q.qtype == dns.TypeRRSIG) {
+	if q.size > 0 && (q.do || q.qtype == dns.TypeRRSIG) {
 		q.signed = true
 		q.keyed = q.size + 2
 		q.key[q.size], q.key[q.size+1] = byte(w.period>>8), byte(w.period)
@@ -84,15 +84,11 @@ func (w *worker) prove(q *query, dst []byte, client netip.Addr, a *zones.Answer)
 	return w.resolver.Prove(a, w.period), nil
 }
 
-// serial puts into what a reply depends on the serial of the zone, and the
-// signature over the SOA with it.
-func (p *pipeline) serial(ask *cache.Query, packed *cache.Packed, view *registry.View, period dnssec.Period) error {
-	zone := packed.Zone()
-	if !packed.SOASigned() {
-		ask.Serial = zone.Serial(view)
-		return nil
+// resign puts into what a reply depends on the signature over the zone's SOA, where
+// the answer has it, and the serial that is signed.
+func (p *pipeline) resign(ask *cache.Query, packed *cache.Packed, view *registry.View, period dnssec.Period) (err error) {
+	if packed.SOASigned() {
+		ask.Serial, ask.SOASignature, err = p.zones.SignedSerial(packed.Zone(), view, period)
 	}
-	var err error
-	ask.Serial, ask.SOASignature, err = p.zones.SignedSerial(zone, view, period)
 	return err
 }
