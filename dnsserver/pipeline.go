@@ -203,7 +203,7 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 	packed, turn := w.find(q)
 	if packed == nil {
 		answer, absence := w.resolver.Resolve(view, q.name(), q.qtype)
-		if absence != nil && !(q.do && absence.Zone.Signer() != nil) {
+		if absence != nil && !w.proves(q, &ask, absence, fresh) {
 			return w.deny(q, dst, &ask, view, absence, fresh)
 		}
 		if ask.RA && answer != nil && answer.Rcode == dns.RcodeRefused {

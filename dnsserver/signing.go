@@ -71,6 +71,13 @@ func (w *worker) tick() {
 	}
 }
 
+// proves tells whether a name that is absent is denied with a proof: not while
+// nobody knows whether it is, nor where others are to be asked for it.
+func (w *worker) proves(q *query, ask *cache.Query, absence *zones.Absence, fresh *registry.Freshness) bool {
+	return q.do && absence.Zone.Signer() != nil &&
+		!(absence.Zone.Registered() && fresh.Stale && !w.trusts(fresh)) && !(ask.RA && w.asker.Claims(q.name()))
+}
+
 // prove makes the signed answer, with the proof of what is not there. It returns
 // nil, and the reply, where the budget is used up.
 func (w *worker) prove(q *query, dst []byte, client netip.Addr, a *zones.Answer) (*zones.Answer, []byte) {

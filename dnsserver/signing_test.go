@@ -476,6 +476,23 @@ func TestAnAliasOutOfASignedZoneIsSignedAsFarAsItIsOurs(t *testing.T) {
 	}
 }
 
+// TestADenialOfWhatNobodyKnowsIsNotSigned has a registry that has not told anything
+// yet, and then a domain of which others are asked for what is not there.
+func TestADenialOfWhatNobodyKnowsIsNotSigned(t *testing.T) {
+	l := newSignedLab(t)
+	l.freshness = func() *registry.Freshness { return &registry.Freshness{Stale: true} }
+	before := l.zones.SignaturesMade()
+	if m := l.askDO(t, "udp", "wbe.service.test.", dns.TypeA); m.Rcode != dns.RcodeServerFailure || l.zones.SignaturesMade() != before {
+		t.Errorf("%v", m)
+	}
+	l = newSignedLab(t)
+	l.forwards(t, "test="+newUpstream(t, outside).addr)
+	m := l.resolve(t, new(dns.Msg).SetQuestion("wbe.service.test.", dns.TypeA).SetEdns0(1232, true), friend)
+	if len(m.Answer) != 1 || len(m.Ns) > 0 {
+		t.Errorf("%v", m)
+	}
+}
+
 func TestALongNameIsDenied(t *testing.T) {
 	l := newSignedLab(t)
 	for size := 225; size <= 255; size++ { // octets of the whole name

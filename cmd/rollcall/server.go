@@ -93,6 +93,9 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	}
 	s.zones = z
 	metrics.MustRegister(newPanicMetric(s.registry.View, z))
+	for _, key := range s.settings.keys {
+		s.settings.logger.Info("signing a zone", "zone", key.Zone(), "key", key.Tag())
+	}
 	if err := metrics.Register(s.settings.zoneFiles); err != nil {
 		return fmt.Errorf("register the metrics of zone files: %w", err)
 	}
