@@ -26,6 +26,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/rollcall-dns/rollcall/registry/consul/consultest"
+	"github.com/rollcall-dns/rollcall/registry/grpcresolver"
 )
 
 // These tests start the programs of docs/integrations with the very boxes of
@@ -290,23 +291,33 @@ func TestGRPC(t *testing.T) {
 		t.Cleanup(backend.Stop)
 		put(t, p.api()+"/v1/agent/service/register", object{"ID": address, "Name": "balanced", "Port": port, "Address": address})
 	}
-	box := p.boxes("grpc.md")[0]
-	target := regexp.MustCompile(`"(dns://[^"]+)"`).FindStringSubmatch(box)[1]
-	balancing := regexp.MustCompile("`([^`]+)`").FindStringSubmatch(box)[1]
-	target = regexp.MustCompile(`web\.service(.*):\d+$`).ReplaceAllString(target, fmt.Sprint("balanced.service$1:", port))
-	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultServiceConfig(balancing))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for range 100 {
-		if _, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true)); err != nil {
+	boxes := p.boxes("grpc.md")
+	balancing := regexp.MustCompile("`([^`]+)`").FindStringSubmatch(boxes[0])[1]
+	for form, box := range map[string]string{"rollcall": boxes[0], "dns": boxes[1]} {
+		seen[0].Store(0)
+		seen[1].Store(0)
+		target := regexp.MustCompile(`"(` + form + `://[^"]+)"`).FindStringSubmatch(box)[1]
+		target = regexp.MustCompile(`web\.service(.*):\d+$`).ReplaceAllString(target, fmt.Sprint("balanced.service$1:", port))
+		target = strings.Replace(target, ":///web", ":///balanced", 1)
+		api := "http://127.0.0.1:1"
+		if at := regexp.MustCompile(`API: "([^"]+)"`).FindStringSubmatch(box); at != nil {
+			api = at[1]
+		}
+		conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultServiceConfig(balancing),
+			grpc.WithResolvers(grpcresolver.New(grpcresolver.Config{API: api})))
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	if seen[0].Load() == 0 || seen[1].Load() == 0 {
-		t.Errorf("the calls went to one of two: %d and %d", seen[0].Load(), seen[1].Load())
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		for range 100 {
+			if _, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cancel()
+		conn.Close()
+		if seen[0].Load() == 0 || seen[1].Load() == 0 {
+			t.Errorf("%s: the calls went to one of two: %d and %d", form, seen[0].Load(), seen[1].Load())
+		}
 	}
 }
