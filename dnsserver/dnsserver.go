@@ -1,7 +1,7 @@
 // Package dnsserver answers DNS queries: it owns the sockets, and the one
 // pipeline that every query passes, whatever it came by.
 //
-// The transports, udp.go and tcp.go, only read and write octets. pipeline.go is
+// The transports, udp.go, stream.go and https.go, only read and write octets. pipeline.go is
 // to be read from top to bottom, in the order in which things happen to a query:
 // what must not be answered, what is malformed, whose cookie it bears, what is
 // refused, the packed answer from the cache or else from a View, its size, and
@@ -15,11 +15,13 @@ package dnsserver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,17 +50,28 @@ type Config struct {
 	// MaxStale is for how long a View that is not kept fresh is answered from;
 	// zero: for as long as it takes.
 	MaxStale time.Duration
-	Addrs    []string              // host:port each; an empty host is every address, port 0 any free one
-	Logger   *slog.Logger          // nil: silent
-	Metrics  prometheus.Registerer // nil: not measured
+	Addrs    []string // for UDP and TCP, host:port each; an empty host is every address, port 0 any free one
+	// TLSAddrs and HTTPSAddrs are those for DNS over TLS and over HTTPS, which TLS is for.
+	TLSAddrs   []string
+	HTTPSAddrs []string
+	TLS        *tls.Config
+	Logger     *slog.Logger          // nil: silent
+	Metrics    prometheus.Registerer // nil: not measured
 }
 
-// Server answers DNS queries over UDP and TCP.
+// Server answers DNS queries.
 type Server struct {
-	pipeline *pipeline
-	config   Config
-	tcp      []*net.TCPListener
-	udp      []*socket
+	pipeline  *pipeline
+	config    Config
+	listeners []*listener
+	udp       []*socket
+}
+
+// listener is where connections come in.
+type listener struct {
+	tcp       *net.TCPListener
+	transport string      // tcp, tls or https
+	tls       *tls.Config // nil: they are in clear
 }
 
 // New returns a Server; Listen takes its addresses, and Run serves.
@@ -95,12 +108,20 @@ func New(config Config) (*Server, error) {
 	return &Server{pipeline: p, config: config}, nil
 }
 
-// Listen takes all addresses, for UDP and TCP. From then on queries queue up.
+// Listen takes all addresses. From then on queries queue up.
 func (s *Server) Listen() error {
 	for _, addr := range s.config.Addrs {
 		if err := s.listen(addr); err != nil {
 			s.close()
 			return fmt.Errorf("listen for DNS on %s: %w", addr, err)
+		}
+	}
+	for transport, addrs := range map[string][]string{"tls": s.config.TLSAddrs, "https": s.config.HTTPSAddrs} {
+		for _, addr := range addrs {
+			if _, err := s.listenTCP(addr, transport, s.config.TLS.Clone()); err != nil {
+				s.close()
+				return fmt.Errorf("listen for DNS over %s on %s: %w", strings.ToUpper(transport), addr, err)
+			}
 		}
 	}
 	return nil
@@ -109,15 +130,25 @@ func (s *Server) Listen() error {
 // listen takes an address. TCP comes first: it finds out whether somebody else
 // has it, which UDP sockets that share a port do not.
 func (s *Server) listen(addr string) error {
-	l, err := net.Listen("tcp", addr)
+	port, err := s.listenTCP(addr, "tcp", nil)
 	if err != nil {
 		return err
 	}
-	tcp := l.(*net.TCPListener)
-	s.tcp = append(s.tcp, tcp)
-	sockets, err := listenUDP(net.JoinHostPort(hostOf(addr), fmt.Sprint(tcp.Addr().(*net.TCPAddr).Port)))
+	sockets, err := listenUDP(net.JoinHostPort(hostOf(addr), strconv.Itoa(port)))
 	s.udp = append(s.udp, sockets...)
 	return err
+}
+
+func (s *Server) listenTCP(addr, transport string, config *tls.Config) (port int, err error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return 0, err
+	}
+	if transport == "tls" {
+		config.NextProtos = []string{"dot"}
+	}
+	s.listeners = append(s.listeners, &listener{l.(*net.TCPListener), transport, config})
+	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 func hostOf(addr string) string {
@@ -128,11 +159,15 @@ func hostOf(addr string) string {
 	return host
 }
 
-// Addrs returns the addresses that Listen took.
-func (s *Server) Addrs() []netip.AddrPort {
-	addrs := make([]netip.AddrPort, len(s.tcp))
-	for i, l := range s.tcp {
-		addrs[i] = l.Addr().(*net.TCPAddr).AddrPort()
+// Addrs returns the addresses that Listen took for UDP and TCP.
+func (s *Server) Addrs() []netip.AddrPort { return s.AddrsOf("tcp") }
+
+// AddrsOf returns those that it took for a transport: tcp, tls or https.
+func (s *Server) AddrsOf(transport string) (addrs []netip.AddrPort) {
+	for _, l := range s.listeners {
+		if l.transport == transport {
+			addrs = append(addrs, l.tcp.Addr().(*net.TCPAddr).AddrPort())
+		}
 	}
 	return addrs
 }
@@ -150,16 +185,16 @@ func (s *Server) Run(ctx context.Context) error {
 		group.Go(func() error { return socket.serve(patient, s.pipeline) })
 	}
 	connections := newConnections(patient, s.pipeline)
-	for _, l := range s.tcp {
-		group.Go(func() error { return connections.accept(l) })
+	for _, l := range s.listeners {
+		group.Go(func() error { return connections.serveOn(l) })
 	}
 	group.Go(func() error {
 		<-ctx.Done()
 		for _, socket := range s.udp {
 			socket.end()
 		}
-		for _, l := range s.tcp {
-			_ = l.Close()
+		for _, l := range s.listeners {
+			_ = l.tcp.Close()
 		}
 		connections.drain()
 		return nil
@@ -170,8 +205,8 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func (s *Server) close() {
-	for _, l := range s.tcp {
-		_ = l.Close()
+	for _, l := range s.listeners {
+		_ = l.tcp.Close()
 	}
 	for _, socket := range s.udp {
 		socket.close()

@@ -426,7 +426,7 @@ func TestTooManyConnectionsOfOneAddressAreClosed(t *testing.T) {
 	l := newLab(t)
 	addr := l.run(t)
 	var conns []net.Conn
-	for range tcpPerAddress {
+	for range streamPerClient {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)

@@ -26,6 +26,9 @@ const (
 	errorKinds
 )
 
+// transports are what queries come by.
+var transports = []string{"udp", "tcp", "tls", "https"}
+
 // The label values of what is counted by number. Nothing that a client chooses
 // freely is a label.
 var (
@@ -228,7 +231,7 @@ func (m *metrics) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(found chan<- prometheus.Metric) {
 	m.duration.Collect(found)
-	for _, transport := range []string{"udp", "tcp"} {
+	for _, transport := range transports {
 		m.collect(found, transport, m.total(transport))
 	}
 }

@@ -52,7 +52,8 @@ type worker struct {
 	*tally
 	resolver *zones.Resolver
 	front    *cache.Front // nil: none, as for a connection, of which there may be many
-	stream   bool         // TCP: a reply may be as long as its framing allows
+	stream   bool         // not UDP: a reply may be as long as its framing allows
+	keeps    bool         // its clients may ask how long a connection may wait
 	queries  []query
 	period   dnssec.Period // of signatures, now
 }
@@ -62,6 +63,7 @@ const ahead = cache.WarmLen
 
 func (p *pipeline) newWorker(transport string) *worker {
 	w := &worker{pipeline: p, tally: p.metrics.newTally(transport), resolver: p.zones.NewResolver()}
+	w.keeps = transport == "tcp" || transport == "tls"
 	if w.stream = transport != "udp"; w.stream {
 		w.queries = make([]query, 1)
 	} else {
@@ -85,6 +87,9 @@ func (w *worker) serve(dst, msg []byte, from netip.AddrPort) (reply []byte) {
 // pending returns the query that serve was given last, if its reply takes what
 // others say.
 func (w *worker) pending() *pending { return w.queries[0].pending }
+
+// padded tells whether the reply to that query is to hide its length.
+func (w *worker) padded() bool { return w.queries[0].padded }
 
 // publish lets others see what was counted. That is done once for a batch.
 func (w *worker) publish() {
@@ -126,6 +131,7 @@ func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 	}()
 	start := w.begin()
 	w.request(q, from)
+	q.keepalive = q.keepalive && w.keeps
 	baked := q.cookie == nil || w.bakes(q, from)
 	switch {
 	case q.opcode() != dns.OpcodeQuery:
@@ -155,7 +161,7 @@ func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 // a transport that lets anybody ask in its name.
 func (w *worker) bakes(q *query, from netip.Addr) bool {
 	now := time.Now()
-	w.cookies.give(&q.given, q.cookie, from, now)
+	w.cookies.give((*[cookieOption]byte)(q.given[:]), q.cookie, from, now)
 	q.known = len(q.cookie) > clientCookie && w.cookies.good(q.cookie, from, now)
 	return q.known || w.stream || len(q.cookie) == clientCookie
 }

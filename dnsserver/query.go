@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -14,7 +15,9 @@ const (
 	// The two highest bits of a length octet: a pointer has both.
 	pointerBits = 0xc0
 
-	optionCookie = 10
+	optionCookie    = 10
+	optionKeepalive = 11
+	optionPadding   = 12
 )
 
 // query is what a packet asks. It is read straight from the wire, strictly and
@@ -36,10 +39,13 @@ type query struct {
 	do, co  bool
 	signed  bool // the answer has signatures, if its zone has
 	version uint8
-	udpSize int                // as the OPT record says
-	cookie  []byte             // the client's, and perhaps ours behind it; nil: none
-	known   bool               // the cookie shows that the client has its address
-	given   [cookieOption]byte // room for the reply's
+	udpSize int    // as the OPT record says
+	cookie  []byte // the client's, and perhaps ours behind it; nil: none
+	known   bool   // the cookie shows that the client has its address
+
+	keepalive bool                                 // the client asks how long a connection may wait
+	padded    bool                                 // it hides its length, and the reply may hide its own
+	given     [cookieOption + keepaliveOption]byte // room for the reply's options
 }
 
 // name returns the name on the wire in lower case, until the next query.
@@ -47,19 +53,29 @@ func (q *query) name() []byte { return q.key[:q.size-2] }
 
 func (q *query) opcode() int { return int(q.msg[2] >> 3 & 0xf) }
 
-// options returns what goes into the reply's OPT record: a cookie for a cookie.
+// options returns what goes into the reply's OPT record: a cookie for a cookie, and
+// for how long a connection may wait for the next query.
 func (q *query) options() []byte {
-	if q.cookie == nil {
-		return nil
+	from, to := cookieOption, cookieOption
+	if q.cookie != nil {
+		from = 0
 	}
-	return q.given[:]
+	if q.keepalive {
+		to += copy(q.given[to:], keepalive[:])
+	}
+	return q.given[from:to]
 }
+
+// keepalive is the option that says so, in tenths of a second (RFC 7828).
+var keepalive = [keepaliveOption]byte{0, optionKeepalive, 0, 2, 0, byte(streamIdle / (100 * time.Millisecond))}
+
+const keepaliveOption = 6
 
 // read reads a packet with a whole header. It returns false where the packet is
 // malformed; what was read until then stays in q.
 func (q *query) read(msg []byte) bool {
 	q.msg, q.size, q.end, q.pending = msg, 0, headerSize, nil
-	q.co, q.signed = false, false
+	q.co, q.signed, q.keepalive, q.padded = false, false, false, false
 	q.edns, q.do, q.version, q.udpSize, q.cookie, q.known = false, false, 0, 0, nil, false
 	count := func(at int) int { return int(binary.BigEndian.Uint16(msg[at:])) }
 	if count(4) != 1 || !q.readQuestion() { // RFC 9619: one question, no more, no less
@@ -188,7 +204,12 @@ func (q *query) readOptions(options []byte) bool {
 		if 4+size > len(options) {
 			return false
 		}
-		if code == optionCookie {
+		switch code {
+		case optionKeepalive:
+			q.keepalive = true
+		case optionPadding:
+			q.padded = true
+		case optionCookie:
 			// RFC 7873, 5.2.2: a client's cookie, and perhaps a server's of 8 to 32.
 			if size != 8 && (size < 16 || size > 40) {
 				return false

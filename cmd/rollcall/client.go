@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,6 +40,14 @@ func withAPI(own ...cli.Flag) []cli.Flag {
 			Name: "token-file", EnvVars: []string{"ROLLCALL_TOKEN_FILE"}, TakesFile: true,
 			Usage: "`FILE` with the token that the HTTP interface asks for",
 		},
+		&cli.StringFlag{
+			Name: "ca-file", EnvVars: []string{"ROLLCALL_CA_FILE"}, TakesFile: true,
+			Usage: "`FILE` with the authority of the interface's certificate, where the system does not know it",
+		},
+		&cli.StringFlag{
+			Name: "cert-file", EnvVars: []string{"ROLLCALL_CERT_FILE"}, TakesFile: true,
+			Usage: "`FILE` with the certificate that the interface asks for, and its key",
+		},
 		&cli.DurationFlag{
 			Name: "timeout", Value: 10 * time.Second, EnvVars: []string{"ROLLCALL_TIMEOUT"},
 			Usage: "how long to wait for an answer",
@@ -47,16 +57,20 @@ func withAPI(own ...cli.Flag) []cli.Flag {
 
 func newClient(ctx *cli.Context) (*client, error) {
 	c := &client{timeout: ctx.Duration("timeout"), http: http.DefaultClient}
+	config, err := clientTLS(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if transport, ok := http.DefaultTransport.(*http.Transport); ok {
 		transport = transport.Clone()
 		transport.MaxIdleConnsPerHost = importers // or else most requests of an import dial anew
+		transport.TLSClientConfig = config
 		c.http = &http.Client{Transport: transport}
 	}
 	text := ctx.String("api")
 	if !strings.Contains(text, "://") {
 		text = "http://" + text
 	}
-	var err error
 	if c.base, err = url.Parse(text); err != nil || c.base.Host == "" || c.base.Scheme != "http" && c.base.Scheme != "https" {
 		return nil, usageError(ctx, "--api %q is no http URL", ctx.String("api"))
 	}
@@ -66,6 +80,28 @@ func newClient(ctx *cli.Context) (*client, error) {
 		}
 	}
 	return c, nil
+}
+
+// clientTLS returns whom to believe, and what to show.
+func clientTLS(ctx *cli.Context) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if file := ctx.String("ca-file"); file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, usageError(ctx, "--ca-file: %v", err)
+		}
+		if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM(text) {
+			return nil, usageError(ctx, "--ca-file: %s holds no certificate", file)
+		}
+	}
+	if file := ctx.String("cert-file"); file != "" {
+		both, err := tls.LoadX509KeyPair(file, file)
+		if err != nil {
+			return nil, usageError(ctx, "--cert-file: %v", err)
+		}
+		config.Certificates = []tls.Certificate{both}
+	}
+	return config, nil
 }
 
 // readToken reads a token from a file.

@@ -67,7 +67,11 @@ func serve(ctx context.Context, settings *settings, out io.Writer) (err error) {
 func (s *server) greet(out io.Writer) {
 	zone := strings.TrimSuffix(s.registry.zones[0], ".")
 	dnsAddr := reachable(s.dns.Addrs()[0])
-	api := "http://" + reachable(s.adminAddr()).String()
+	scheme, insecure := "http", ""
+	if s.settings.adminCertificate != nil {
+		scheme, insecure = "https", " --cacert $AUTHORITY"
+	}
+	api := scheme + "://" + reachable(s.adminAddr()).String()
 	token := ""
 	if s.settings.adminTokens != nil {
 		token = ` -H "X-Consul-Token: $TOKEN"`
@@ -83,8 +87,14 @@ func (s *server) greet(out io.Writer) {
 	for _, a := range s.dns.Addrs() {
 		fmt.Fprintf(out, "  DNS   %s, UDP and TCP\n", a)
 	}
-	fmt.Fprintf(out, "  HTTP  http://%s\n  data  %s\n\n", s.adminAddr(), data)
+	for _, a := range s.dns.AddrsOf("tls") {
+		fmt.Fprintf(out, "  DNS   %s, TLS\n", a)
+	}
+	for _, a := range s.dns.AddrsOf("https") {
+		fmt.Fprintf(out, "  DNS   https://%s/dns-query\n", a)
+	}
+	fmt.Fprintf(out, "  HTTP  %s://%s\n  data  %s\n\n", scheme, s.adminAddr(), data)
 	fmt.Fprintf(out, "Register a service, then find it:\n\n")
-	fmt.Fprintf(out, "  curl -X PUT%s %s/v1/agent/service/register -d '{\"Name\": \"web\", \"Port\": 8080}'\n", token, api)
+	fmt.Fprintf(out, "  curl -X PUT%s%s %s/v1/agent/service/register -d '{\"Name\": \"web\", \"Port\": 8080}'\n", insecure, token, api)
 	fmt.Fprintf(out, "  dig @%s -p %d web.service.%s SRV\n\n", dnsAddr.Addr(), dnsAddr.Port(), zone)
 }

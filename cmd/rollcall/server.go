@@ -93,6 +93,8 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	}
 	s.zones = z
 	metrics.MustRegister(newPanicMetric(s.registry.View, z))
+	s.settings.certificate.measure(metrics, "dns")
+	s.settings.adminCertificate.measure(metrics, "http")
 	for _, key := range s.settings.keys {
 		s.settings.logger.Info("signing a zone", "zone", key.Zone(), "key", key.Tag())
 	}
@@ -107,6 +109,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	}
 	s.dns, err = dnsserver.New(dnsserver.Config{
 		Registry: s.registry, Zones: z, Cache: s.cache, Addrs: s.settings.dnsAddrs, Asker: s.asker,
+		TLSAddrs: s.settings.tlsAddrs, HTTPSAddrs: s.settings.httpsAddrs, TLS: s.settings.certificate.config(),
 		Freshness: s.registry.freshness, MaxStale: s.settings.maxStale, RateLimit: s.settings.rateLimit,
 		Logger: s.settings.logger, Metrics: metrics,
 	})
@@ -122,7 +125,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	s.admin, err = admin.New(admin.Config{
 		Registry: s.registry, Node: s.registry.node, Datacenter: s.registry.datacenter, Zone: s.registry.zones[0], Version: buildVersion().Version,
 		Logger: s.settings.logger, Metrics: metrics, Gatherer: metrics,
-		Tokens: s.settings.adminTokens, OnBehalf: s.registry.onBehalf, Freshness: s.registry.freshness,
+		TLS: s.settings.adminCertificate.config(), Tokens: s.settings.adminTokens, OnBehalf: s.registry.onBehalf, Freshness: s.registry.freshness,
 		Ready: s.ready, Explain: s.explainer(z),
 	})
 	return err
@@ -202,6 +205,11 @@ func (s *server) run(ctx context.Context) error {
 	group.Go(func() error { return s.followZoneFiles(serving) })
 	if s.asker != nil {
 		group.Go(func() error { return s.asker.Run(serving) })
+	}
+	for _, c := range []*certificate{s.settings.certificate, s.settings.adminCertificate} {
+		if c != nil {
+			group.Go(func() error { return c.run(serving) })
+		}
 	}
 	if s.registry.run != nil {
 		group.Go(func() error { return s.registry.run(serving) })

@@ -27,7 +27,11 @@ import (
 // settings are serve's flags in the terms of the program.
 type settings struct {
 	dnsAddrs         []string
+	tlsAddrs         []string
+	httpsAddrs       []string
+	certificate      *certificate // for both; nil: there is none
 	adminAddr        string
+	adminCertificate *certificate         // nil: HTTP is in clear
 	adminTokens      func() []admin.Token // nil: whoever can connect may do anything
 	adminTokenFile   string
 	zones            []string // with their final dot, the primary one first; nil: the registry says
@@ -67,6 +71,10 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "config", EnvVars: serveEnv("CONFIG"), TakesFile: true, Usage: "YAML `FILE` whose keys are the names of these flags; environment and flags overrule it"},
 
 		&cli.StringSliceFlag{Name: "dns-addr", Value: cli.NewStringSlice("127.0.0.1:5300"), EnvVars: serveEnv("DNS_ADDR"), Category: "DNS", Usage: "`ADDRESS` to serve DNS on, UDP and TCP (repeatable)"},
+		&cli.StringSliceFlag{Name: "tls-addr", EnvVars: serveEnv("TLS_ADDR"), Category: "DNS", Usage: "`ADDRESS` to serve DNS over TLS on, as 0.0.0.0:853 (repeatable)"},
+		&cli.StringSliceFlag{Name: "https-addr", EnvVars: serveEnv("HTTPS_ADDR"), Category: "DNS", Usage: "`ADDRESS` to serve DNS over HTTPS on, at /dns-query (repeatable)"},
+		&cli.StringFlag{Name: "tls-cert", EnvVars: serveEnv("TLS_CERT"), TakesFile: true, Category: "DNS", Usage: "`FILE` with the certificate for both, and those that lead to its authority; read again when it changes"},
+		&cli.StringFlag{Name: "tls-key", EnvVars: serveEnv("TLS_KEY"), TakesFile: true, Category: "DNS", Usage: "`FILE` with its key"},
 		&cli.StringSliceFlag{Name: "zone", Value: cli.NewStringSlice("rollcall.internal"), DefaultText: "rollcall.internal, or the domain of Consul's DNS", EnvVars: serveEnv("ZONE"), Category: "DNS", Usage: "`DOMAIN` to answer for; the first is the primary one, the others answer alike (repeatable)"},
 		&cli.StringSliceFlag{Name: "zone-file", EnvVars: serveEnv("ZONE_FILE"), TakesFile: true, Category: "DNS", Usage: "`ZONE=PATH` of a master file to answer from, read anew when it changes; in a zone of services the registry wins (repeatable)"},
 		&cli.StringSliceFlag{Name: "dnssec-key", EnvVars: serveEnv("DNSSEC_KEY"), TakesFile: true, Category: "DNS", Usage: "`FILE` with a key that signs its zone, as keygen makes it; the zone's others roll it over (repeatable)"},
@@ -85,6 +93,9 @@ func serveFlags() []cli.Flag {
 
 		&cli.StringFlag{Name: "admin-addr", Value: "127.0.0.1:5380", EnvVars: serveEnv("ADMIN_ADDR"), Category: "HTTP", Usage: "`ADDRESS` to serve HTTP on"},
 		&cli.StringFlag{Name: "admin-token-file", EnvVars: serveEnv("ADMIN_TOKEN_FILE"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with the token that HTTP clients have to show, or a line NAME SECRET read|write [PREFIX…] for each of several"},
+		&cli.StringFlag{Name: "admin-tls-cert", EnvVars: serveEnv("ADMIN_TLS_CERT"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with a certificate: HTTP becomes HTTPS"},
+		&cli.StringFlag{Name: "admin-tls-key", EnvVars: serveEnv("ADMIN_TLS_KEY"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with its key"},
+		&cli.StringFlag{Name: "admin-client-ca", EnvVars: serveEnv("ADMIN_CLIENT_CA"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with the authority whose certificates clients have to show"},
 		&cli.BoolFlag{Name: "admin-insecure", EnvVars: serveEnv("ADMIN_INSECURE"), Category: "HTTP", Usage: "serve HTTP beyond this machine without a token: everybody may register"},
 
 		&cli.StringFlag{Name: "registry", Value: "embedded", EnvVars: serveEnv("REGISTRY"), Category: "Registry", Usage: "`KIND` of registry: embedded, or consul to stand in front of one"},
@@ -129,6 +140,8 @@ func (e *settingError) Unwrap() error { return e.err }
 func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 	s := &settings{
 		dnsAddrs:         separate(ctx.StringSlice("dns-addr")),
+		tlsAddrs:         separate(ctx.StringSlice("tls-addr")),
+		httpsAddrs:       separate(ctx.StringSlice("https-addr")),
 		adminAddr:        ctx.String("admin-addr"),
 		adminTokenFile:   ctx.String("admin-token-file"),
 		zones:            separate(ctx.StringSlice("zone")),
@@ -177,6 +190,20 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 		check("registry", fmt.Errorf("%q is no kind of registry, but embedded and consul are", kind))
 	}
 	check("dns-addr", checkAddresses(s.dnsAddrs))
+	check("tls-addr", checkAddresses(s.tlsAddrs))
+	check("https-addr", checkAddresses(s.httpsAddrs))
+	s.certificate, err = readCertificate(ctx, "tls-cert", "tls-key", "", s.logger)
+	check("tls-cert", err)
+	switch {
+	case s.certificate != nil && len(s.tlsAddrs)+len(s.httpsAddrs) == 0:
+		check("tls-cert", errors.New("is for tls-addr and https-addr, and neither is there"))
+	case s.certificate == nil && err == nil && len(s.tlsAddrs) > 0:
+		check("tls-addr", errors.New("takes a certificate: tls-cert and tls-key"))
+	case s.certificate == nil && err == nil && len(s.httpsAddrs) > 0:
+		check("https-addr", errors.New("takes a certificate: tls-cert and tls-key"))
+	}
+	s.adminCertificate, err = readCertificate(ctx, "admin-tls-cert", "admin-tls-key", "admin-client-ca", s.logger)
+	check("admin-tls-cert", err)
 	check("admin-addr", checkAddresses([]string{s.adminAddr}))
 	check("zone", canonicalZones(s.zones))
 	s.zoneFiles, err = openZoneFiles(separate(ctx.StringSlice("zone-file")), s.logger)
@@ -224,12 +251,27 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 		s.adminTokens = file.tokens
 		check("admin-token-file", err)
 	} else if !ctx.Bool("admin-insecure") {
-		check("admin-addr", admin.CheckExposure(s.adminAddr, false, false, false))
+		check("admin-addr", admin.CheckExposure(s.adminAddr, false, ctx.String("admin-client-ca") != "", false))
 	}
 	if s.nodeAddress == "" && mistakes == nil {
 		s.nodeAddress = defaultNodeAddress(s.dnsAddrs[0])
 	}
 	return s, mistakes
+}
+
+// readCertificate opens the certificate that flags name; nil: they name none.
+func readCertificate(ctx *cli.Context, cert, key, clientCA string, logger *slog.Logger) (*certificate, error) {
+	switch {
+	case ctx.String(cert) == "" && ctx.String(key) == "" && (clientCA == "" || ctx.String(clientCA) == ""):
+		return nil, nil
+	case ctx.String(cert) == "" || ctx.String(key) == "":
+		return nil, fmt.Errorf("a certificate takes both %s and %s", cert, key)
+	}
+	ca := ""
+	if clientCA != "" {
+		ca = ctx.String(clientCA)
+	}
+	return openCertificate(ctx.String(cert), ctx.String(key), ca, logger)
 }
 
 // separate also takes several values in one, separated by commas, as the

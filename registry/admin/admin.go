@@ -11,6 +11,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,6 +33,7 @@ type Config struct {
 	Datacenter string
 	Version    string
 	Tokens     func() []Token        // one of them is asked of every request but those for health; nil: none is
+	TLS        *tls.Config           // nil: HTTP is in clear
 	Hosts      []string              // names that it may be reached by, beside addresses, localhost and Node
 	Zone       string                // the DNS zone that the page for people shows names in; empty: none
 	Logger     *slog.Logger          // nil: silent
@@ -186,7 +188,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(limitListener(l, s.metrics.refused)) }()
+	limited := limitListener(l, s.metrics.refused)
+	if s.cfg.TLS == nil {
+		go func() { failed <- server.Serve(limited) }()
+	} else {
+		server.TLSConfig = s.cfg.TLS
+		go func() { failed <- server.ServeTLS(limited, "", "") }()
+	}
 	select {
 	case err := <-failed:
 		return err

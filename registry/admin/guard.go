@@ -134,5 +134,5 @@ func CheckExposure(addr string, token, clientCertificates, insecure bool) error 
 		return nil
 	}
 	return registry.Errorf(registry.Invalid, "HTTP at %s can be reached from other machines: "+
-		"give a token with --admin-token-file, or allow anyone with --admin-insecure", addr)
+		"give a token with --admin-token-file, ask for certificates with --admin-client-ca, or allow anyone with --admin-insecure", addr)
 }
