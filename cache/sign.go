@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -49,7 +50,7 @@ const soaSigned = 0xffff
 // maxSignedGlue is how many RRsets of additional records are signed: of a large
 // answer, which comes over TCP, only the first targets' are. Whoever validates asks
 // for the others' where they are needed.
-const maxSignedGlue = 16
+const maxSignedGlue = 8
 
 // signature is a record that is a signature.
 func (w *packer) signature(p *Packed, rr dns.RR) (record, error) {
@@ -91,7 +92,7 @@ func rrsets(rrs []dns.RR) (sets [][]dns.RR) {
 	}
 	at := make(map[kind]int)
 	for _, rr := range rrs {
-		k := kind{rr.Header().Name, rr.Header().Rrtype}
+		k := kind{dns.CanonicalName(rr.Header().Name), rr.Header().Rrtype}
 		i, known := at[k]
 		if !known {
 			i = len(sets)
@@ -157,7 +158,11 @@ func (w *packer) signGlue(p *Packed, a *zones.Answer) error {
 	p.signed.glue = make([]uint32, len(p.glue))
 	for _, rrset := range sets[:min(len(sets), maxSignedGlue)] {
 		signatures, err := a.Sign(rrset)
-		if err != nil {
+		switch {
+		case errors.Is(err, dnssec.ErrBudget):
+			p.cacheable = false
+			return nil // they are not needed
+		case err != nil:
 			return err
 		}
 		for _, rr := range signatures { // one, as these are no keys

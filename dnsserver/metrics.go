@@ -70,19 +70,19 @@ func (c *counter) publish() {
 // tally is what one worker has counted. Only its worker writes to it, so no core
 // waits for another's.
 type tally struct {
-	transport string
-	requests  [2][typeOther + 1]counter
-	responses [24]counter // by response code; BADCOOKIE is the last
-	dropped   [dropReasons]counter
-	errors    [errorKinds]counter
-	truncated counter
-	capped    counter
-	unsigned  counter
-	panics    counter
-	all       []*counter // that are above
-	duration  prometheus.Observer
-	untilTime int
-	typeOf    [256]uint8 // of the types below 256, to their place in typesNamed
+	transport  string
+	requests   [2][typeOther + 1]counter
+	responses  [24]counter // by response code; BADCOOKIE is the last
+	dropped    [dropReasons]counter
+	errors     [errorKinds]counter
+	truncated  counter
+	capped     counter
+	overBudget counter
+	panics     counter
+	all        []*counter // that are above
+	duration   prometheus.Observer
+	untilTime  int
+	typeOf     [256]uint8 // of the types below 256, to their place in typesNamed
 }
 
 // request counts a query.
@@ -201,7 +201,7 @@ func (t *tally) counters() (all []*counter) {
 			all = append(all, &list[i])
 		}
 	}
-	return append(all, &t.truncated, &t.capped, &t.unsigned, &t.panics)
+	return append(all, &t.truncated, &t.capped, &t.overBudget, &t.panics)
 }
 
 // publish lets others see what was counted.
@@ -277,6 +277,6 @@ func (m *metrics) collect(found chan<- prometheus.Metric, transport string, t *t
 	}
 	send(m.truncated, &t.truncated)
 	send(m.capped, &t.capped)
-	send(m.unsigned, &t.unsigned)
+	send(m.unsigned, &t.overBudget)
 	send(m.panics, &t.panics)
 }

@@ -152,9 +152,6 @@ func (p *pending) ours(name string) (part *dns.Msg, next string) {
 		return failure, ""
 	}
 	answer := p.resolve(view, name)
-	if answer == nil {
-		return failure, ""
-	}
 	packed, err := p.cache.Pack(append([]byte(name), byte(p.query.qtype>>8), byte(p.query.qtype)), answer)
 	if err != nil {
 		return failure, ""
@@ -176,17 +173,14 @@ func (p *pending) ours(name string) (part *dns.Msg, next string) {
 }
 
 // resolve answers for a name in one of our zones, with the signatures of who has
-// asked for them; nil: there are too many to make.
+// asked for them.
 func (p *pending) resolve(view *registry.View, name string) *zones.Answer {
 	if !p.query.signed {
 		return p.zones.Resolve(view, zones.Question{Name: name, Type: p.query.qtype})
 	}
-	if !p.signing.allows(p.ask.Client, p.transport != "udp", time.Now()) {
-		return nil
-	}
 	r := p.zones.NewResolver()
 	answer, _ := r.Resolve(view, []byte(name), p.query.qtype)
-	return r.Prove(answer, p.period)
+	return r.Prove(answer, p.order(p.period, p.ask.Client, p.transport != "udp"))
 }
 
 // others answers for a name of others, and says to which of ours that leads.

@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -216,13 +217,13 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 			return w.forward(q, dst, &ask)
 		}
 		if q.signed && (answer == nil || answer.Zone != nil) {
-			var reply []byte
-			if answer, reply = w.prove(q, dst, client, answer); answer == nil {
-				return reply
-			}
+			answer = w.resolver.Prove(answer, w.order(w.period, client, w.stream))
 		}
 		var err error
-		if packed, err = w.cache.Pack(q.key[:q.keyed], answer); err != nil {
+		switch packed, err = w.cache.Pack(q.key[:q.keyed], answer); {
+		case errors.Is(err, dnssec.ErrBudget):
+			return w.unsigned(q, dst)
+		case err != nil:
 			w.errors[errorPack].Add(1)
 			w.logger.Debug("an answer could not be packed", "err", err)
 			return w.fail(q, dst, dns.RcodeServerFailure)

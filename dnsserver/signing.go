@@ -17,16 +17,16 @@ import (
 // its own, in which the period of the signatures stands: no answer is found any
 // more when its signatures are a day old.
 //
-// What is not in the cache has to be signed, which costs as much as two
-// hundred answers, and names can be made up without end. So there is a budget of answers
-// that are signed in a second. Beyond it a query over UDP is answered with TC and
+// What is not in the cache has to be signed, which costs as much as two hundred
+// answers, and names can be made up without end. So there is a budget of signatures
+// that are made in a second. Beyond it a query over UDP is answered with TC and
 // nothing else, which costs no signature: who has asked comes back over TCP, and who
 // has asked in somebody else's name does not. TCP has a budget of its own, which no
 // such flood uses up. Beyond that too the answer is SERVFAIL, which sends a resolver
 // to another server; one without signatures would pass for a forgery.
 const (
-	signedPerNetwork = 1_500 // answers a second for a /24 or /56
-	signedInAll      = 6_000 // and for all: a quarter of a core
+	signaturesPerNetwork = 2_000 // a second, for a /24 or /56
+	signaturesInAll      = 8_000 // and for all: a third of a core
 )
 
 // signing is the budget of signatures.
@@ -34,12 +34,12 @@ type signing struct{ network, all *limiter }
 
 func newSigning() *signing {
 	return &signing{
-		network: newLimiter(RateLimit{PerSecond: signedPerNetwork}),
-		all:     newLimiter(RateLimit{PerSecond: signedInAll}),
+		network: newLimiter(RateLimit{PerSecond: signaturesPerNetwork}),
+		all:     newLimiter(RateLimit{PerSecond: signaturesInAll}),
 	}
 }
 
-// allows tells whether an answer may be signed for a client, and counts it.
+// allows tells whether a signature may be made for a client, and counts it.
 func (s *signing) allows(client netip.Addr, stream bool, now time.Time) bool {
 	transport := 0
 	if stream {
@@ -78,17 +78,19 @@ func (w *worker) proves(q *query, ask *cache.Query, absence *zones.Absence, fres
 		!(absence.Zone.Registered() && fresh.Stale && !w.trusts(fresh)) && !(ask.RA && w.asker.Claims(q.name()))
 }
 
-// prove makes the signed answer, with the proof of what is not there. It returns
-// nil, and the reply, where the budget is used up.
-func (w *worker) prove(q *query, dst []byte, client netip.Addr, a *zones.Answer) (*zones.Answer, []byte) {
-	if !w.signing.allows(client, w.stream, time.Now()) {
-		w.unsigned.Add(1)
-		if w.stream {
-			return nil, w.explain(q, dst, dns.RcodeServerFailure, dns.ExtendedErrorCodeOther, "too many answers had to be signed in this second")
-		}
-		return nil, w.cutShort(q, w.fail(q, dst, dns.RcodeSuccess), len(dst))
+// order is what a client may have signed.
+func (p *pipeline) order(period dnssec.Period, client netip.Addr, stream bool) dnssec.Order {
+	now := time.Now()
+	return dnssec.Order{Period: period, Allow: func() bool { return p.signing.allows(client, stream, now) }}
+}
+
+// unsigned answers where no more signatures may be made.
+func (w *worker) unsigned(q *query, dst []byte) []byte {
+	w.overBudget.Add(1)
+	if w.stream {
+		return w.explain(q, dst, dns.RcodeServerFailure, dns.ExtendedErrorCodeOther, dnssec.ErrBudget.Error())
 	}
-	return w.resolver.Prove(a, w.period), nil
+	return w.cutShort(q, w.fail(q, dst, dns.RcodeSuccess), len(dst))
 }
 
 // resign puts into what a reply depends on the signature over the zone's SOA, where

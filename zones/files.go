@@ -226,7 +226,7 @@ func (r *resolution) through(f *static.Zone, found static.Found) *Answer {
 // their servers as far as they are here.
 func (r *resolution) referral(f *static.Zone, found static.Found) *Answer {
 	a := &Answer{Zone: r.zone, Authority: found.Records}
-	a.Proof = &Proof{owner: found.Records[0].Header().Name, types: []uint16{dns.TypeNS}, ds: found.DS}
+	a.Proof = &Proof{owner: dns.CanonicalName(found.Records[0].Header().Name), types: []uint16{dns.TypeNS}, ds: found.DS}
 	for _, rr := range found.Records {
 		a.Extra = append(a.Extra, f.Addresses(targetName(rr))...)
 	}

@@ -127,7 +127,7 @@ func (r *resolution) absent() *Answer {
 // Prove makes of the Answer that Resolve has just returned the one that Pack signs,
 // in zones that have keys. nil stands for the name's absence. A name that does not
 // exist has the code NOERROR then, and is Absent.
-func (s *Resolver) Prove(a *Answer, period dnssec.Period) *Answer {
+func (s *Resolver) Prove(a *Answer, order dnssec.Order) *Answer {
 	r := &s.r
 	if a == nil {
 		a = r.absent()
@@ -138,8 +138,8 @@ func (s *Resolver) Prove(a *Answer, period dnssec.Period) *Answer {
 		if signer == nil {
 			return nil, nil
 		}
-		once := made && rrset[0].Header().Rrtype != dns.TypeSOA
-		return signer.Sign(rrset, period, !once)
+		order.Keep = !made || rrset[0].Header().Rrtype == dns.TypeSOA
+		return signer.Sign(rrset, order)
 	}
 	if a.Proof == nil || a.Zone == nil || a.Zone.signer == nil || len(a.Authority) == 0 {
 		return a
@@ -238,7 +238,7 @@ func (z *Zones) SignedSerial(zone *Zone, v *registry.View, period dnssec.Period)
 		return serial, &s.octets, nil
 	}
 	soa := z.SOA(zone, v)
-	signatures, err := zone.signer.Sign([]dns.RR{soa}, period, true)
+	signatures, err := zone.signer.Sign([]dns.RR{soa}, dnssec.Order{Period: period, Keep: true})
 	if err != nil {
 		return serial, nil, err
 	}

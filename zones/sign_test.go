@@ -71,7 +71,7 @@ func TestProvingChangesNothingThatIsThere(t *testing.T) {
 		r := z.NewResolver()
 		plain := z.Resolve(v, q)
 		a, _ := r.Resolve(v, []byte(q.Name), q.Type)
-		proven := r.Prove(a, 20000)
+		proven := r.Prove(a, dnssec.Order{Period: 20000, Keep: true})
 		if len(proven.Records) != len(plain.Records) || proven.Rcode != plain.Rcode || len(proven.Authority) < len(plain.Authority) {
 			t.Errorf("%s: %v\n%v", ask, plain, proven)
 		}

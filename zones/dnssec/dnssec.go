@@ -117,15 +117,27 @@ func (s *Signer) DS() (records []dns.RR) {
 func (s *Signer) Made() uint64     { return s.made.Load() }
 func (s *Signer) Recalled() uint64 { return s.recalled.Load() }
 
-// Sign returns the signatures of an RRset, which are the caller's. One that may
-// be needed again is remembered if keep is set: not for names that anybody can
-// make up.
-func (s *Signer) Sign(rrset []dns.RR, period Period, keep bool) ([]dns.RR, error) {
+// ErrBudget is the error of a signature that may not be made now.
+var ErrBudget = errors.New("too many signatures were made in this second")
+
+// Order says which signatures are wanted, and at what cost.
+type Order struct {
+	Period Period
+	// Keep remembers a signature that may be needed again: not for names that anybody
+	// can make up.
+	Keep bool
+	// Allow is asked before one is made; the error is ErrBudget where it refuses. nil:
+	// as many as are needed.
+	Allow func() bool
+}
+
+// Sign returns the signatures of an RRset, which are the caller's.
+func (s *Signer) Sign(rrset []dns.RR, order Order) ([]dns.RR, error) {
 	switch rrset[0].Header().Rrtype {
 	case dns.TypeDNSKEY, dns.TypeCDNSKEY, dns.TypeCDS:
 		var signatures []dns.RR
 		for _, k := range s.entries {
-			rrsig, err := s.make(k, rrset, period)
+			rrsig, err := s.make(k, rrset, order)
 			if err != nil {
 				return nil, err
 			}
@@ -133,8 +145,8 @@ func (s *Signer) Sign(rrset []dns.RR, period Period, keep bool) ([]dns.RR, error
 		}
 		return signatures, nil
 	}
-	if !keep {
-		rrsig, err := s.make(s.first, rrset, period)
+	if !order.Keep {
+		rrsig, err := s.make(s.first, rrset, order)
 		return []dns.RR{rrsig}, err
 	}
 	hash, err := digest(rrset)
@@ -142,16 +154,16 @@ func (s *Signer) Sign(rrset []dns.RR, period Period, keep bool) ([]dns.RR, error
 		return nil, err
 	}
 	slot := &s.memory[binary.LittleEndian.Uint16(hash[:])%slots]
-	if m := slot.Load(); m != nil && m.rrset == hash && m.Period == period {
+	if m := slot.Load(); m != nil && m.rrset == hash && m.Period == order.Period {
 		s.recalled.Add(1)
 		return []dns.RR{m.of(rrset)}, nil
 	}
-	rrsig, err := s.make(s.first, rrset, period)
+	rrsig, err := s.make(s.first, rrset, order)
 	if err != nil {
 		return nil, err
 	}
 	rrsig.Hdr.Name = "" // it may lie in memory of the question's
-	m := &memo{hash, rrsig, period}
+	m := &memo{hash, rrsig, order.Period}
 	slot.Store(m)
 	return []dns.RR{m.of(rrset)}, nil
 }
@@ -163,9 +175,12 @@ func (m *memo) of(rrset []dns.RR) *dns.RRSIG {
 	return &rrsig
 }
 
-func (s *Signer) make(k *Key, rrset []dns.RR, period Period) (*dns.RRSIG, error) {
+func (s *Signer) make(k *Key, rrset []dns.RR, order Order) (*dns.RRSIG, error) {
+	if order.Allow != nil && !order.Allow() {
+		return nil, ErrBudget
+	}
 	s.made.Add(1)
-	return k.sign(rrset, period)
+	return k.sign(rrset, order.Period)
 }
 
 func (k *Key) sign(rrset []dns.RR, period Period) (*dns.RRSIG, error) {

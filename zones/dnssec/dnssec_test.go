@@ -46,7 +46,7 @@ func rrset(t testing.TB, records ...string) (all []dns.RR) {
 
 func sign(t testing.TB, s *Signer, set []dns.RR, p Period, keep bool) *dns.RRSIG {
 	t.Helper()
-	signatures, err := s.Sign(set, p, keep)
+	signatures, err := s.Sign(set, Order{Period: p, Keep: keep})
 	if err != nil || len(signatures) != 1 {
 		t.Fatalf("%d signatures, %v", len(signatures), err)
 	}
@@ -111,6 +111,20 @@ func TestARememberedSignatureKeepsNothingOfTheQuestion(t *testing.T) {
 	}
 }
 
+func TestOnlyWhatIsMadeIsOnTheBudget(t *testing.T) {
+	s := newSigner(t, newKey(t, "test."))
+	left := 1
+	order := Order{Period: 20000, Keep: true, Allow: func() bool { left--; return left >= 0 }}
+	for range 3 { // the first is made, the others are remembered
+		if _, err := s.Sign(rrset(t, "web.test. 5 A 10.0.0.1"), order); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Sign(rrset(t, "wbe.test. 5 A 10.0.0.1"), order); !errors.Is(err, ErrBudget) {
+		t.Errorf("beyond the budget: %v", err)
+	}
+}
+
 func TestWhatIsRememberedIsBounded(t *testing.T) {
 	s := newSigner(t, newKey(t, "test."))
 	sign(t, s, rrset(t, "made-up.test. 5 A 10.0.0.1"), 20000, false)
@@ -138,7 +152,7 @@ func TestTheKeysSignWhatTheyAreFor(t *testing.T) {
 		{[]*Key{data, first, second}, data, 2, 2, "that, and a roll-over of the others"},
 	} {
 		s := newSigner(t, row.keys...)
-		ofKeys, err := s.Sign(s.Keys(dns.TypeDNSKEY), 20000, true)
+		ofKeys, err := s.Sign(s.Keys(dns.TypeDNSKEY), Order{Period: 20000, Keep: true})
 		rrsig := sign(t, s, rrset(t, "web.test. 5 A 10.0.0.1"), 20000, true)
 		if err != nil || len(ofKeys) != row.ofKeys || len(s.Keys(dns.TypeDNSKEY)) != len(row.keys) || rrsig.KeyTag != row.first.tag ||
 			len(s.Keys(dns.TypeCDS)) != row.entries || len(s.Keys(dns.TypeCDNSKEY)) != row.entries || len(s.DS()) != row.entries {
