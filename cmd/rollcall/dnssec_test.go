@@ -208,10 +208,16 @@ func (p *place) validates(port int, good bool) {
 		m := new(dns.Msg).SetQuestion(name, qtype)
 		m.AuthenticatedData = true
 		reply, _, err := (&dns.Client{Timeout: 4 * time.Second}).Exchange(m, fmt.Sprint("127.0.0.1:", port))
+		if err == nil && reply.Truncated {
+			reply, _, err = (&dns.Client{Net: "tcp", Timeout: 4 * time.Second}).Exchange(m, fmt.Sprint("127.0.0.1:", port))
+		}
 		if err != nil {
 			return nil
 		}
 		return reply
+	}
+	for n := range 120 { // more than are given, and more than fit in a datagram
+		put(p.T, p.api()+"/v1/agent/service/register", object{"ID": fmt.Sprint("big-", n), "Name": "big", "Port": 80, "Address": fmt.Sprintf("10.0.0.%d", n)})
 	}
 	consultest.Eventually(p, 20*time.Second, "the resolver answers", func() bool { return ask("rollcall.internal.", dns.TypeSOA) != nil })
 	for _, row := range []struct {
@@ -220,6 +226,7 @@ func (p *place) validates(port int, good bool) {
 		records int
 	}{
 		{"web.service.rollcall.internal.", dns.TypeSRV, 1}, {"web.service.rollcall.internal.", dns.TypeA, 1}, {"rollcall.internal.", dns.TypeSOA, 1},
+		{"big.service.rollcall.internal.", dns.TypeA, 100}, {"big.service.rollcall.internal.", dns.TypeSRV, 100},
 		{"web.service.rollcall.internal.", dns.TypeAAAA, 0}, {"web.service.rollcall.internal.", dns.TypeMX, 0}, {"ill.service.rollcall.internal.", dns.TypeA, 0},
 		{"wbe.service.rollcall.internal.", dns.TypeA, 0}, {"nothing.at.all.rollcall.internal.", dns.TypeSRV, 0}, {"service.rollcall.internal.", dns.TypeA, 0},
 	} {
