@@ -217,7 +217,13 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 			return w.forward(q, dst, &ask)
 		}
 		if q.signed && (answer == nil || answer.Zone != nil) {
-			answer = w.resolver.Prove(answer, w.order(w.period, client, w.stream))
+			order, ok := w.order(w.period, client, w.stream), true
+			if answer.MadeUp() {
+				if order, ok = prepaid(order); !ok {
+					return w.unsigned(q, dst)
+				}
+			}
+			answer = w.resolver.Prove(answer, order)
 		}
 		var err error
 		switch packed, err = w.cache.Pack(q.key[:q.keyed], answer); {

@@ -84,6 +84,23 @@ func (p *pipeline) order(period dnssec.Period, client netip.Addr, stream bool) d
 	return dnssec.Order{Period: period, Allow: func() bool { return p.signing.allows(client, stream, now) }}
 }
 
+// prepaid takes one signature from the budget for what cannot do without. ok is
+// false where there is none left: that is found out before anything else is made.
+func prepaid(order dnssec.Order) (_ dnssec.Order, ok bool) {
+	allow, paid := order.Allow, true
+	if !allow() {
+		return order, false
+	}
+	order.Allow = func() bool {
+		if paid {
+			paid = false
+			return true
+		}
+		return allow()
+	}
+	return order, true
+}
+
 // unsigned answers where no more signatures may be made.
 func (w *worker) unsigned(q *query, dst []byte) []byte {
 	w.overBudget.Add(1)

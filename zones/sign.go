@@ -132,7 +132,7 @@ func (s *Resolver) Prove(a *Answer, order dnssec.Order) *Answer {
 	if a == nil {
 		a = r.absent()
 	}
-	made := a.fromWildcard || a.Proof != nil && a.Proof.absent
+	made := a.MadeUp()
 	a.Sign = func(rrset []dns.RR) ([]dns.RR, error) {
 		signer := r.z.signerOf(rrset[0].Header())
 		if signer == nil {
@@ -147,6 +147,10 @@ func (s *Resolver) Prove(a *Answer, order dnssec.Order) *Answer {
 	a.prove(r.z, r.qtype)
 	return a
 }
+
+// MadeUp tells whether the name may be one that somebody has made up, so that its
+// signatures are not kept. nil stands for the name's absence.
+func (a *Answer) MadeUp() bool { return a == nil || a.fromWildcard || a.Proof != nil && a.Proof.absent }
 
 // prove adds the proof.
 func (a *Answer) prove(z *Zones, qtype uint16) {

@@ -8,9 +8,10 @@
 // exist where nothing exists below it (RFC 8020).
 //
 // Names that are in no registry come from zone files, which package static reads;
-// files.go tells how both stand beside each other.
+// files.go tells how both stand beside each other. Zones with keys are signed by
+// package dnssec; sign.go tells what is, and what is proven.
 //
-// The package reads Views and returns records. It keeps nothing, waits for
+// The package reads Views and returns records. It keeps nothing but signatures, waits for
 // nothing, and knows neither packets nor sockets nor caches; how many records
 // are sent, and in which order, is for others to say.
 //
