@@ -11,9 +11,9 @@
 // files.go tells how both stand beside each other. Zones with keys are signed by
 // package dnssec; sign.go tells what is, and what is proven.
 //
-// The package reads Views and returns records. It keeps nothing but signatures, waits for
-// nothing, and knows neither packets nor sockets nor caches; how many records
-// are sent, and in which order, is for others to say.
+// The package reads Views and returns records. It keeps nothing but signatures,
+// waits for nothing, and knows neither packets nor sockets nor caches; how many
+// records are sent, and in which order, is for others to say.
 //
 // It keeps two invariants. Every target of a SRV record that it makes resolves
 // here, to just the addresses that the record's glue has, or is a name in
