@@ -57,7 +57,7 @@ func serveAll(t testing.TB, l *lab) *served {
 	s := &served{lab: l, tls: &tls.Config{RootCAs: x509.NewCertPool()}, addr: map[string]string{"tcp": l.run(t)}}
 	s.tls.RootCAs.AddCert(certificate)
 	s.addr["tls"], s.addr["https"] = l.server.AddrsOf("tls")[0].String(), l.server.AddrsOf("https")[0].String()
-	s.http = &http.Client{Transport: &http.Transport{TLSClientConfig: s.tls, ForceAttemptHTTP2: true}}
+	s.http = &http.Client{Transport: &http.Transport{TLSClientConfig: s.tls.Clone(), ForceAttemptHTTP2: true}}
 	t.Cleanup(s.http.CloseIdleConnections)
 	return s
 }
