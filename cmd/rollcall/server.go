@@ -107,15 +107,17 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	if err := s.openAsker(metrics); err != nil {
 		return err
 	}
+	answers := prometheus.NewRegistry()
 	s.dns, err = dnsserver.New(dnsserver.Config{
 		Registry: s.registry, Zones: z, Cache: s.cache, Addrs: s.settings.dnsAddrs, Asker: s.asker,
 		TLSAddrs: s.settings.tlsAddrs, HTTPSAddrs: s.settings.httpsAddrs, TLS: s.settings.certificate.config(),
 		Freshness: s.registry.freshness, MaxStale: s.settings.maxStale, RateLimit: s.settings.rateLimit,
-		Logger: s.settings.logger, Metrics: metrics,
+		Logger: s.settings.logger, Metrics: answers,
 	})
 	if err != nil {
 		return err
 	}
+	metrics.MustRegister(answers)
 	if err := s.dns.Listen(); err != nil {
 		return explainListen(err, "DNS", "dns-addr")
 	}
@@ -126,7 +128,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		Registry: s.registry, Node: s.registry.node, Datacenter: s.registry.datacenter, Zone: s.registry.zones[0], Version: buildVersion().Version,
 		Logger: s.settings.logger, Metrics: metrics, Gatherer: metrics,
 		TLS: s.settings.adminCertificate.config(), Tokens: s.settings.adminTokens, OnBehalf: s.registry.onBehalf, Freshness: s.registry.freshness,
-		Ready: s.ready, Explain: s.explainer(z),
+		Ready: s.ready, Explain: s.explainer(z), Traffic: trafficOf(answers),
 	})
 	return err
 }

@@ -51,6 +51,8 @@ type Config struct {
 	// Explain tells how a DNS question is answered, and why an instance is not in
 	// the answer; nil: nobody can say.
 	Explain func(name, qtype string) (any, error)
+	// Traffic tells what was answered so far, for the page to draw; nil: nobody can say.
+	Traffic func() Traffic
 }
 
 // Limits of the server. That of http.Server.ReadTimeout would also end whatever
@@ -72,7 +74,8 @@ type Server struct {
 	metrics *metrics
 	mux     *http.ServeMux
 	handler http.Handler
-	page    *homePage
+	plainly *plainPage
+	traffic *trafficLog
 	guesses guesses
 	closing chan struct{} // closed when waiting requests must end
 }
@@ -86,11 +89,14 @@ func New(cfg Config) (*Server, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.Registry = governed{cfg.Registry, cfg.Node}
-	page, err := newHomePage()
+	plainly, err := newPlainPage()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Metrics), mux: http.NewServeMux(), page: page, closing: make(chan struct{})}
+	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Metrics), mux: http.NewServeMux(), plainly: plainly, closing: make(chan struct{})}
+	if cfg.Traffic != nil {
+		s.traffic = newTrafficLog(cfg.Traffic)
+	}
 	for pattern, h := range s.routes() {
 		s.mux.Handle(pattern, s.metrics.measure(pattern, s.serve(h)))
 	}
@@ -149,7 +155,14 @@ func (s *Server) routes() map[string]handler {
 		"GET /openapi.json":          s.openAPI,
 		"GET /healthz":               s.healthz,
 		"GET /readyz":                s.readyz,
-		"GET /{$}":                   s.home,
+
+		"GET /v1/overview":                 s.overview,
+		"GET /v1/overview/services":        s.overviewServices,
+		"GET /v1/overview/services/{name}": s.overviewService,
+		"GET /v1/overview/traffic":         s.overviewTraffic,
+		"GET /{$}":                         s.page,
+		"GET /page/{file}":                 s.page,
+		"GET /plain":                       s.plain,
 	}
 }
 
@@ -186,6 +199,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
+	}
+	if s.traffic != nil {
+		measuring, stop := context.WithCancel(ctx)
+		measured := make(chan struct{})
+		go func() { defer close(measured); s.traffic.run(measuring) }()
+		defer func() { stop(); <-measured }()
 	}
 	failed := make(chan error, 1)
 	limited := limitListener(l, s.metrics.refused)

@@ -15,13 +15,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"github.com/rollcall-dns/rollcall/registry"
 	"github.com/rollcall-dns/rollcall/registry/embedded"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // endpoint is a Server on a registry in memory, reached over a loopback socket.
 type endpoint struct {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rollcall-dns/rollcall/registry"
@@ -120,6 +121,7 @@ type change struct {
 	Node     string
 	Service  *AgentService `json:",omitempty"`
 	Status   string        `json:",omitempty"`
+	Former   string        `json:",omitempty"` // the service it was an instance of, if that was another
 	Gone     bool          `json:",omitempty"`
 	Services int           `json:",omitempty"` // how many there are, in a reset
 }
@@ -133,6 +135,9 @@ func describe(e registry.Event) change {
 		c.Node, c.Service = e.Instance.Node, newAgentService(e.View, e.Instance)
 		if c.Gone = e.Kind == registry.InstanceDeleted; !c.Gone {
 			c.Status = e.View.StatusOf(e.Instance).String()
+		}
+		if b := e.Before; b != nil && !strings.EqualFold(b.Service, e.Instance.Service) {
+			c.Former = b.Service
 		}
 	default:
 		c.Node, c.Gone = e.Node.Name, e.Kind == registry.NodeDeleted

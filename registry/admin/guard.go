@@ -71,7 +71,7 @@ func (s *Server) knownHost(host string) bool {
 // whose it is. It answers others.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*http.Request, bool) {
 	header, bearer := shown(r)
-	if s.cfg.Tokens == nil || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
+	if s.cfg.Tokens == nil || forEveryone(r.URL.Path) {
 		return s.onBehalf(r, cmp.Or(header, bearer)), true
 	}
 	from, now := remote(r), time.Now()
@@ -98,6 +98,12 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*http.Request, b
 		return r, true
 	}
 	return s.onBehalf(r, other), true // who shows ours in one place may show another's in the other
+}
+
+// forEveryone tells whether a path is for everyone: it tells nothing of what is
+// registered. The page asks for a token itself, and shows it with what it loads.
+func forEveryone(path string) bool {
+	return path == "/healthz" || path == "/readyz" || path == "/" || strings.HasPrefix(path, "/page/")
 }
 
 // onBehalf tells the registry whose request it is.

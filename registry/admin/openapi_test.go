@@ -107,6 +107,13 @@ func TestTheDocumentNamesTheFieldsThatAreReadAndWritten(t *testing.T) {
 		"AgentHealth":                reflect.TypeFor[agentHealth](),
 		"ServiceEntry":               reflect.TypeFor[ServiceEntry](),
 		"CatalogService":             reflect.TypeFor[CatalogService](),
+		"Overview":                   reflect.TypeFor[Overview](),
+		"Staleness":                  reflect.TypeFor[Staleness](),
+		"ServiceSummary":             reflect.TypeFor[ServiceSummary](),
+		"ServiceDetail":              reflect.TypeFor[ServiceDetail](),
+		"InstanceDetail":             reflect.TypeFor[InstanceDetail](),
+		"CheckDetail":                reflect.TypeFor[CheckDetail](),
+		"Sample":                     reflect.TypeFor[Sample](),
 	} {
 		got := slices.Sorted(maps.Keys(d.Components.Schemas[name].Properties))
 		want := slices.Sorted(slices.Values(fields(of)))

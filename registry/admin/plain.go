@@ -18,63 +18,63 @@ import (
 	"github.com/rollcall-dns/rollcall/registry"
 )
 
-//go:embed home.html
-var homeTemplate string
+//go:embed plain.html
+var plainTemplate string
 
 // Bounds on what the page shows of a large registry. What is worst comes first.
 const (
-	homeServices  = 200 // services
-	homeInstances = 50  // instances of each
+	plainServices  = 200 // services
+	plainInstances = 50  // instances of each
 )
 
-// homePage is the page for people: what is registered, what is ill first. It
-// needs no script and loads nothing from anywhere.
-type homePage struct {
+// plainPage is the page for those whose browser runs no script: what is
+// registered, what is ill first. It loads nothing from anywhere.
+type plainPage struct {
 	template *template.Template
 	policy   string // Content-Security-Policy, which lets through the page's own style alone
 }
 
-func newHomePage() (*homePage, error) {
-	page, err := template.New("home").Parse(homeTemplate)
+func newPlainPage() (*plainPage, error) {
+	page, err := template.New("plain").Parse(plainTemplate)
 	if err != nil {
 		return nil, fmt.Errorf("reading the template of the page: %w", err)
 	}
-	_, rest, _ := strings.Cut(homeTemplate, "<style>")
+	_, rest, _ := strings.Cut(plainTemplate, "<style>")
 	style, _, ok := strings.Cut(rest, "</style>")
 	if !ok {
 		return nil, errors.New("the template of the page has no style")
 	}
 	sum := sha256.Sum256([]byte(style))
-	return &homePage{page, "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+	return &plainPage{page, "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 		"'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"}, nil
 }
 
-// homeView is what the page shows.
-type homeView struct {
+// plainView is what the page shows.
+type plainView struct {
 	Node, Datacenter, Version, Zone string
 	Filter                          string // part of a service's name
 	Index                           uint64
-	Unready                         string         // why clients should go elsewhere
-	Found                           int            // services
-	Counts                          homeCounts     // of their instances
-	Services                        []*homeService // those that are shown
-	More                            int            // how many are not
+	Unready                         string          // why clients should go elsewhere
+	Found                           int             // services
+	Counts                          plainCounts     // of their instances
+	Services                        []*plainService // those that are shown
+	More                            int             // how many are not
 }
 
-type homeCounts struct{ Passing, Warning, Critical int }
+type plainCounts struct{ Passing, Warning, Critical int }
 
 // Total returns the number of instances.
-func (c homeCounts) Total() int { return c.Passing + c.Warning + c.Critical }
+func (c plainCounts) Total() int { return c.Passing + c.Warning + c.Critical }
 
-type homeService struct {
+type plainService struct {
 	Name      string
-	Counts    homeCounts
-	Instances []homeInstance
+	Counts    plainCounts
+	Instances []plainInstance
 	More      int // instances that are not shown
 	service   *registry.Service
 }
 
-type homeInstance struct {
+type plainInstance struct {
 	ID, Node    string
 	Address     string // with the port, if it has one
 	Status      registry.Status
@@ -83,9 +83,9 @@ type homeInstance struct {
 	Says        string // what the check says that makes it so
 }
 
-func (s *Server) home(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) plain(w http.ResponseWriter, r *http.Request) error {
 	v := s.cfg.Registry.View()
-	shown := homeView{
+	shown := plainView{
 		Node: s.cfg.Node, Datacenter: s.cfg.Datacenter, Version: s.cfg.Version, Zone: strings.Trim(s.cfg.Zone, "."),
 		Filter: r.URL.Query().Get("q"), Index: v.Index(),
 	}
@@ -96,43 +96,43 @@ func (s *Server) home(w http.ResponseWriter, r *http.Request) error {
 	}
 	shown.addServices(v)
 	var page bytes.Buffer
-	if err := s.page.template.Execute(&page, shown); err != nil {
+	if err := s.plainly.template.Execute(&page, shown); err != nil {
 		return fmt.Errorf("writing the page: %w", err)
 	}
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")
-	header.Set("Content-Security-Policy", s.page.policy)
+	header.Set("Content-Security-Policy", s.plainly.policy)
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("Cache-Control", "no-store")
 	_, _ = w.Write(page.Bytes())
 	return nil
 }
 
-func (h *homeView) addServices(v *registry.View) {
+func (h *plainView) addServices(v *registry.View) {
 	for service := range v.Services() {
 		if !strings.Contains(strings.ToLower(service.Name), strings.ToLower(h.Filter)) {
 			continue
 		}
-		s := &homeService{Name: service.Name, service: service}
+		s := &plainService{Name: service.Name, service: service}
 		for _, i := range service.Instances {
 			s.Counts.add(v.StatusOf(i))
 			h.Counts.add(v.StatusOf(i))
 		}
 		h.Services = append(h.Services, s)
 	}
-	slices.SortStableFunc(h.Services, func(a, b *homeService) int {
+	slices.SortStableFunc(h.Services, func(a, b *plainService) int {
 		return cmp.Or(cmp.Compare(b.Counts.Critical, a.Counts.Critical), cmp.Compare(b.Counts.Warning, a.Counts.Warning))
 	})
 	h.Found = len(h.Services)
-	if h.More = h.Found - homeServices; h.More > 0 {
-		h.Services = h.Services[:homeServices]
+	if h.More = h.Found - plainServices; h.More > 0 {
+		h.Services = h.Services[:plainServices]
 	}
 	for _, s := range h.Services {
 		s.addInstances(v)
 	}
 }
 
-func (c *homeCounts) add(s registry.Status) {
+func (c *plainCounts) add(s registry.Status) {
 	switch s {
 	case registry.Passing:
 		c.Passing++
@@ -143,19 +143,19 @@ func (c *homeCounts) add(s registry.Status) {
 	}
 }
 
-func (s *homeService) addInstances(v *registry.View) {
+func (s *plainService) addInstances(v *registry.View) {
 	instances := slices.Clone(s.service.Instances)
 	slices.SortStableFunc(instances, func(a, b *registry.Instance) int { return cmp.Compare(v.StatusOf(b), v.StatusOf(a)) })
-	if s.More = len(instances) - homeInstances; s.More > 0 {
-		instances = instances[:homeInstances]
+	if s.More = len(instances) - plainInstances; s.More > 0 {
+		instances = instances[:plainInstances]
 	}
 	for _, i := range instances {
-		s.Instances = append(s.Instances, newHomeInstance(v, i))
+		s.Instances = append(s.Instances, newPlainInstance(v, i))
 	}
 }
 
-func newHomeInstance(v *registry.View, i *registry.Instance) homeInstance {
-	h := homeInstance{
+func newPlainInstance(v *registry.View, i *registry.Instance) plainInstance {
+	h := plainInstance{
 		ID: i.ID, Node: i.Node, Address: i.Address, Tags: i.Tags, Status: v.StatusOf(i), Maintenance: i.InMaintenance(),
 	}
 	checks := i.Checks

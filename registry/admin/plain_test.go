@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-func TestThePageShowsTheCriticalFirst(t *testing.T) {
+func TestThePlainPageShowsTheCriticalFirst(t *testing.T) {
 	e := start(t, func(c *Config) { c.Zone = "rollcall.internal." })
 	for name, status := range map[string]string{"a-well": "passing", "b-so-so": "warning", "c-ill": "critical"} {
 		check(t, e.consul.Agent().ServiceRegister(&api.AgentServiceRegistration{
@@ -18,7 +18,7 @@ func TestThePageShowsTheCriticalFirst(t *testing.T) {
 		}))
 	}
 	check(t, e.consul.Agent().FailTTL("service:c-ill", "connection refused"))
-	page := e.must("GET", "/", "")
+	page := e.must("GET", "/plain", "")
 	at := func(text string) int {
 		t.Helper()
 		n := strings.Index(page, text)
@@ -36,49 +36,49 @@ func TestThePageShowsTheCriticalFirst(t *testing.T) {
 	at("3 services, 3 instances")
 }
 
-func TestThePageOfNothing(t *testing.T) {
+func TestThePlainPageOfNothing(t *testing.T) {
 	e := start(t, nil)
-	if page := e.must("GET", "/", ""); !strings.Contains(page, "Nothing is registered yet") {
+	if page := e.must("GET", "/plain", ""); !strings.Contains(page, "Nothing is registered yet") {
 		t.Errorf("the page is\n%s", page)
 	}
 }
 
-func TestThePageIsNarrowedToAPartOfAName(t *testing.T) {
+func TestThePlainPageIsNarrowedToAPartOfAName(t *testing.T) {
 	e := start(t, nil)
 	e.must("PUT", "/v1/agent/service/register", `{"Name":"web-shop"}`)
 	e.must("PUT", "/v1/agent/service/register", `{"Name":"db"}`)
-	page := e.must("GET", "/?q=SHOP", "")
+	page := e.must("GET", "/plain?q=SHOP", "")
 	if !strings.Contains(page, "<b>web-shop</b>") || strings.Contains(page, "<b>db</b>") {
 		t.Errorf("the page is\n%s", page)
 	}
-	page = e.must("GET", "/?q="+`%22%3E%3Cscript%3E`, "")
+	page = e.must("GET", "/plain?q="+`%22%3E%3Cscript%3E`, "")
 	if !strings.Contains(page, "No service has") || strings.Contains(page, "<script") {
 		t.Errorf("the page is\n%s", page)
 	}
 }
 
-func TestThePageEscapesWhatWasRegistered(t *testing.T) {
+func TestThePlainPageEscapesWhatWasRegistered(t *testing.T) {
 	e := start(t, nil)
 	const markup = `<script>alert(1)</script>`
 	check(t, e.consul.Agent().ServiceRegister(&api.AgentServiceRegistration{
 		Name: "web", Tags: []string{markup, `" onload="x`}, Checks: api.AgentServiceChecks{{TTL: "30s"}},
 	}))
 	check(t, e.consul.Agent().FailTTL("service:web", markup))
-	if page := e.must("GET", "/", ""); strings.Contains(page, "<script") || strings.Contains(page, ` onload="x`) {
+	if page := e.must("GET", "/plain", ""); strings.Contains(page, "<script") || strings.Contains(page, ` onload="x`) {
 		t.Errorf("the page is\n%s", page)
 	}
 }
 
-func TestThePageOfALargeRegistryIsBounded(t *testing.T) {
+func TestThePlainPageOfALargeRegistryIsBounded(t *testing.T) {
 	e := start(t, nil)
-	for n := range homeServices + 3 {
+	for n := range plainServices + 3 {
 		e.must("PUT", "/v1/agent/service/register", fmt.Sprintf(`{"Name":"s%04d"}`, n))
 	}
-	for n := range homeInstances + 2 {
+	for n := range plainInstances + 2 {
 		e.must("PUT", "/v1/agent/service/register", fmt.Sprintf(`{"Name":"s0000","ID":"i%d"}`, n))
 	}
-	page := e.must("GET", "/", "")
-	diff(t, "services shown", strings.Count(page, "<details"), homeServices)
+	page := e.must("GET", "/plain", "")
+	diff(t, "services shown", strings.Count(page, "<details"), plainServices)
 	for _, text := range []string{"203 services, 255 instances", "and 3 more services", "and 3 more: "} {
 		if !strings.Contains(page, text) {
 			t.Errorf("the page lacks %q", text)
@@ -86,9 +86,9 @@ func TestThePageOfALargeRegistryIsBounded(t *testing.T) {
 	}
 }
 
-func TestThePageAsksForNothingElse(t *testing.T) {
+func TestThePlainPageAsksForNothingElse(t *testing.T) {
 	e := start(t, nil)
-	_, page, header := e.do("GET", "/", "")
+	_, page, header := e.do("GET", "/plain", "")
 	policy := header.Get("Content-Security-Policy")
 	if !strings.HasPrefix(policy, "default-src 'none'; style-src 'sha256-") || strings.Contains(policy, "unsafe") {
 		t.Errorf("Content-Security-Policy: %s", policy)
@@ -98,9 +98,9 @@ func TestThePageAsksForNothingElse(t *testing.T) {
 	}
 }
 
-func TestThePageSaysWhenClientsShouldGoElsewhere(t *testing.T) {
+func TestThePlainPageSaysWhenClientsShouldGoElsewhere(t *testing.T) {
 	e := start(t, func(c *Config) { c.Ready = func() error { return errors.New("rollcall is shutting down") } })
-	if page := e.must("GET", "/", ""); !strings.Contains(page, "<b>Not ready.</b> rollcall is shutting down") {
+	if page := e.must("GET", "/plain", ""); !strings.Contains(page, "<b>Not ready.</b> rollcall is shutting down") {
 		t.Errorf("the page is\n%s", page)
 	}
 }
