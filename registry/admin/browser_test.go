@@ -16,6 +16,7 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"go.uber.org/goleak"
 )
 
@@ -194,9 +195,21 @@ func (b *tab) rows() []string {
 	return value[[]string](b, `[...document.querySelectorAll("#rows li")].sort((a, b) => a.getAttribute("aria-posinset") - b.getAttribute("aria-posinset")).map((li) => li.querySelector("a").dataset.service)`)
 }
 
+// click and write find an element by the page's own means: those of the driver
+// follow the document in another goroutine, which the race detector sees.
 func (b *tab) click(selector string) {
 	b.t.Helper()
-	b.do(chromedp.Click(chromedp.CSS(selector)))
+	b.until(fmt.Sprintf("document.querySelector(%q)?.checkVisibility()", selector))
+	at := value[[]float64](b, fmt.Sprintf(`(() => {
+		const e = document.querySelector(%q);
+		e.scrollIntoView({block: "center", behavior: "instant"});
+		const box = e.getBoundingClientRect();
+		return [box.x + box.width / 2, box.y + box.height / 2];
+	})()`, selector))
+	for _, kind := range []input.DispatchMouseEventType{input.DispatchMouseEventTypeMousePressed, input.DispatchMouseEventTypeMouseReleased} {
+		_, err := chromedp.Call(b.ctx, input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: kind, X: at[0], Y: at[1], Button: input.MouseButtonLeft, ClickCount: 1})
+		check(b.t, err)
+	}
 }
 
 // slash presses the key as a keyboard does: in one event, which a page can take
@@ -209,7 +222,14 @@ func (b *tab) slash() {
 
 func (b *tab) write(selector, text string) {
 	b.t.Helper()
-	b.do(chromedp.SendKeys(chromedp.CSS(selector), text))
+	b.until(fmt.Sprintf("document.querySelector(%q)?.checkVisibility()", selector))
+	value[bool](b, fmt.Sprintf(`(document.querySelector(%q).focus(), true)`, selector))
+	content, enter := strings.CutSuffix(text, kb.Enter)
+	_, err := chromedp.Call(b.ctx, input.InsertText, input.InsertTextParams{Text: content})
+	check(b.t, err)
+	if enter {
+		b.do(chromedp.KeyEvent(kb.Enter))
+	}
 }
 
 // query returns the URL's query.
