@@ -57,6 +57,7 @@ type worker struct {
 	keeps    bool         // its clients may ask how long a connection may wait
 	queries  []query
 	period   dnssec.Period // of signatures, now
+	now      time.Time     // when the queries were received: the clock is read once for all of them
 }
 
 // ahead is how many queries of a batch are read before the first is answered.
@@ -161,15 +162,14 @@ func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 // where the client has to ask again with that, because it has shown another over
 // a transport that lets anybody ask in its name.
 func (w *worker) bakes(q *query, from netip.Addr) bool {
-	now := time.Now()
-	w.cookies.give((*[cookieOption]byte)(q.given[:]), q.cookie, from, now)
-	q.known = len(q.cookie) > clientCookie && w.cookies.good(q.cookie, from, now)
+	w.cookies.give((*[cookieOption]byte)(q.given[:]), q.cookie, from, w.now)
+	q.known = len(q.cookie) > clientCookie && w.cookies.good(q.cookie, from, w.now)
 	return q.known || w.stream || len(q.cookie) == clientCookie
 }
 
 // limited returns what of a reply is sent to a network that gets many.
 func (w *worker) limited(q *query, dst, reply []byte, from netip.Addr) []byte {
-	switch w.limiter.judge(from, int(reply[len(dst)+3]&0xf), time.Now()) {
+	switch w.limiter.judge(from, int(reply[len(dst)+3]&0xf), w.now) {
 	case send:
 		return reply
 	case drop:

@@ -66,8 +66,8 @@ func (w *worker) extend(q *query) {
 
 // tick reads the clock, once for a batch.
 func (w *worker) tick() {
-	if w.signing != nil {
-		w.period = dnssec.PeriodAt(time.Now())
+	if w.now = time.Now(); w.signing != nil {
+		w.period = dnssec.PeriodAt(w.now)
 	}
 }
 
