@@ -17,8 +17,8 @@ const maxShared = 1024
 // optSize is the size of an OPT record without options.
 const optSize = 11
 
-// UDPSize is the largest datagram that rollcall takes and sends: what passes
-// nearly every path whole (DNS Flag Day 2020).
+// UDPSize is the largest datagram that rollcall takes, and sends where it is not
+// told to send larger ones: what passes nearly every path whole (DNS Flag Day 2020).
 const UDPSize = 1232
 
 // Query is what a reply depends on, beside the answer.

@@ -7,8 +7,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/rollcall-dns/rollcall/cache"
 )
 
 // Sizes of a batch. 64 datagrams are enough to make a system call's cost small
@@ -20,15 +18,19 @@ const (
 
 // batch is a set of datagrams received by one recvmmsg, and the replies to
 // them, sent by one sendmmsg. It owns all its memory and belongs to one worker.
+//
+// A reply is written where its query is, whose header and question begin it, and
+// leaves with the headers that the query came with: what a datagram takes in the
+// processor's cache it takes once.
 type batch struct {
-	in, out  [batchLen]mmsghdr
-	inVec    [batchLen]unix.Iovec
-	outVec   [batchLen]unix.Iovec
-	names    [batchLen]unix.RawSockaddrInet6 // room for an IPv4 address, too
-	control  [batchLen][controlSize]byte
-	queries  [batchLen][maxQuery]byte
-	replies  [batchLen][]byte
-	wildcard bool // keep the address a query came to, and reply from it
+	headers   [batchLen]mmsghdr
+	vectors   [batchLen]unix.Iovec
+	names     [batchLen]unix.RawSockaddrInet6 // room for an IPv4 address, too
+	control   [batchLen][controlSize]byte
+	datagrams []byte // their octets, so many for each
+	size      int
+	used      int  // headers that are not as receive needs them
+	wildcard  bool // keep the address a query came to, and reply from it
 }
 
 // mmsghdr is struct mmsghdr of recvmmsg(2).
@@ -38,17 +40,9 @@ type mmsghdr struct {
 	_   [4]byte
 }
 
-func newBatch(wildcard bool) *batch {
-	b := &batch{wildcard: wildcard}
-	for i := range b.in {
-		b.inVec[i].Base = &b.queries[i][0]
-		b.inVec[i].SetLen(maxQuery)
-		b.in[i].hdr.Iov = &b.inVec[i]
-		b.in[i].hdr.SetIovlen(1)
-		b.in[i].hdr.Name = (*byte)(unsafe.Pointer(&b.names[i]))
-		b.replies[i] = make([]byte, 0, cache.UDPSize)
-	}
-	return b
+// newBatch returns a batch whose datagrams have so many octets at most.
+func newBatch(size int, wildcard bool) *batch {
+	return &batch{datagrams: make([]byte, batchLen*size), size: size, wildcard: wildcard, used: batchLen}
 }
 
 // receive fills the batch with what waits on the socket and returns how many
@@ -56,23 +50,32 @@ func newBatch(wildcard bool) *batch {
 // scheduler: a batch takes longer than the time after which the scheduler would
 // take the processor away from a goroutine in an ordinary system call.
 func (b *batch) receive(fd int) (int, syscall.Errno) {
-	for i := range b.in {
-		h := &b.in[i].hdr
-		h.Namelen = unix.SizeofSockaddrInet6
-		if b.wildcard {
-			h.Control = &b.control[i][0]
-			h.SetControllen(controlSize)
-		}
+	for i := range b.used {
+		b.empty(i)
 	}
-	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.in)), batchLen, unix.MSG_DONTWAIT, 0, 0)
-	if errno != 0 {
-		return 0, errno
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.headers)), batchLen, unix.MSG_DONTWAIT, 0, 0)
+	if b.used = int(n); errno != 0 {
+		b.used = 0
 	}
-	return int(n), 0
+	return b.used, errno
+}
+
+// empty makes room for datagram i.
+func (b *batch) empty(i int) {
+	b.vectors[i].Base = &b.datagrams[i*b.size]
+	b.vectors[i].SetLen(b.size)
+	h := &b.headers[i].hdr
+	h.Name, h.Namelen = (*byte)(unsafe.Pointer(&b.names[i])), unix.SizeofSockaddrInet6
+	h.Iov = &b.vectors[i]
+	h.SetIovlen(1)
+	if b.wildcard {
+		h.Control = &b.control[i][0]
+		h.SetControllen(controlSize)
+	}
 }
 
 // query returns datagram i.
-func (b *batch) query(i int) []byte { return b.queries[i][:b.in[i].len] }
+func (b *batch) query(i int) []byte { return b.datagrams[i*b.size:][:b.headers[i].len] }
 
 // from returns where datagram i came from.
 func (b *batch) from(i int) netip.Addr {
@@ -83,18 +86,30 @@ func (b *batch) from(i int) netip.Addr {
 	return netip.AddrFrom16(name.Addr).Unmap()
 }
 
-// reply queues the reply to datagram i as number k of those to send.
+// room returns where the reply to datagram i is to be written: over the query,
+// which is read by then but for its header and question.
+func (b *batch) room(i int) []byte { return b.datagrams[i*b.size : i*b.size : (i+1)*b.size] }
+
+// reply queues the reply to datagram i as number k of those to send, which are no
+// more than those before it.
 func (b *batch) reply(k, i int, reply []byte) {
-	b.replies[i] = reply
-	b.outVec[k].Base = &reply[0]
-	b.outVec[k].SetLen(len(reply))
-	h := &b.out[k].hdr
-	*h = b.in[i].hdr
-	h.Iov = &b.outVec[k]
-	h.Flags = 0
-	if b.wildcard {
-		replyControl(h)
+	b.vectors[i].Base = &reply[0]
+	b.vectors[i].SetLen(len(reply))
+	if k != i {
+		b.headers[k] = b.headers[i]
 	}
+	if b.wildcard {
+		replyControl(&b.headers[k].hdr)
+	}
+}
+
+// shorten takes the records out of reply k, which is too long for the way that it
+// has to take. It returns false where there are none.
+func (b *batch) shorten(k int) bool {
+	v := b.headers[k].hdr.Iov
+	reply := unsafe.Slice(v.Base, v.Len)
+	v.SetLen(len(withoutRecords(reply)))
+	return int(v.Len) < len(reply)
 }
 
 // origin is where a datagram came from, and which address it came to.
@@ -107,7 +122,7 @@ type origin struct {
 
 // origin returns that of datagram i, in memory of its own.
 func (b *batch) origin(i int) *origin {
-	o := &origin{hdr: b.in[i].hdr, name: b.names[i]}
+	o := &origin{hdr: b.headers[i].hdr, name: b.names[i]}
 	o.hdr.Name = (*byte)(unsafe.Pointer(&o.name))
 	o.hdr.Iov, o.hdr.Flags = &o.vec, 0
 	if b.wildcard {
@@ -130,7 +145,7 @@ func (o *origin) send(fd int, reply []byte) syscall.Errno {
 // send sends the first n queued replies and returns how many the kernel took.
 // Like receive it never blocks.
 func (b *batch) send(fd int, from, n int) (int, syscall.Errno) {
-	sent, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.out[from])), uintptr(n-from), unix.MSG_DONTWAIT, 0, 0)
+	sent, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.headers[from])), uintptr(n-from), unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}

@@ -47,6 +47,9 @@ type Config struct {
 	Asker *forward.Asker
 	// RateLimit bounds replies over UDP.
 	RateLimit RateLimit
+	// UDPSize bounds a reply over UDP, octets, however large a one the client takes;
+	// zero: cache.UDPSize.
+	UDPSize int
 	// MaxStale is for how long a View that is not kept fresh is answered from;
 	// zero: for as long as it takes.
 	MaxStale time.Duration
@@ -79,10 +82,13 @@ func New(config Config) (*Server, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
+	if config.UDPSize == 0 {
+		config.UDPSize = cache.UDPSize
+	}
 	p := &pipeline{
 		registry: config.Registry, zones: config.Zones, cache: config.Cache, logger: config.Logger,
 		freshness: config.Freshness, maxStale: config.MaxStale, metrics: newMetrics(), denials: make(denials),
-		cookies: newCookies(time.Now()), limiter: newLimiter(config.RateLimit), asker: config.Asker,
+		cookies: newCookies(time.Now()), limiter: newLimiter(config.RateLimit), udpSize: config.UDPSize, asker: config.Asker,
 	}
 	if config.Zones.Signs() {
 		p.signing = newSigning()

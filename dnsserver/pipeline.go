@@ -38,6 +38,7 @@ type pipeline struct {
 	freshness func() *registry.Freshness
 	maxStale  time.Duration
 	cookies   *cookies
+	udpSize   int            // octets that a reply over UDP may have
 	limiter   *limiter       // nil: there is none
 	asker     *forward.Asker // nil: names of others are refused
 	signing   *signing       // nil: no zone is signed
@@ -335,7 +336,7 @@ func (w *worker) limit(q *query) int {
 	}
 	limit := minUDP
 	if q.edns {
-		limit = min(max(q.udpSize, minUDP), cache.UDPSize)
+		limit = min(max(q.udpSize, minUDP), w.udpSize)
 	}
 	if q.qtype == dns.TypeANY {
 		limit = min(limit, anyFactor*len(q.msg))

@@ -95,6 +95,20 @@ func (q *query) read(msg []byte) bool {
 	return at == len(msg)
 }
 
+// withoutRecords cuts a reply of ours short, in place: who asked comes back over
+// TCP (RFC 9715, 3.1).
+func withoutRecords(reply []byte) []byte {
+	var q query
+	if !q.read(reply) {
+		return reply
+	}
+	if q.cookie != nil {
+		copy(q.given[:], []byte{0, optionCookie, 0, clientCookie + serverCookie})
+		copy(q.given[4:], q.cookie)
+	}
+	return q.cutShort(reply, 0)
+}
+
 // readQuestion reads the name, the type and the class. A pointer has nothing to
 // point to yet, so it is malformed here.
 func (q *query) readQuestion() bool {

@@ -5,15 +5,17 @@ import (
 	"fmt"
 	"net"
 	"sync"
-
-	"github.com/rollcall-dns/rollcall/cache"
 )
 
-// maxQuery is the largest datagram that is read whole, octets. A longer one is
-// cut, and malformed then; UDPSize is what the replies tell that there is room
-// for. It is an odd number of cache lines, so that buffers in a row do not all
-// fall on the same places in the processor's cache.
-const maxQuery = 21 * 64
+// datagramSize returns how much room each datagram has, octets: enough for any
+// reply. A query that is longer is cut, and malformed then; what the replies tell
+// that there is room for is cache.UDPSize. It is an odd number of cache lines, so
+// that buffers in a row do not all fall on the same places in the processor's cache.
+func (p *pipeline) datagramSize() int {
+	const line = 64
+	lines := (p.udpSize + line - 1) / line
+	return (lines | 1) * line
+}
 
 // servePortable answers what comes to a UDP socket, one datagram at a time, on
 // any system. It returns when the socket is told to stop reading; ctx is for the
@@ -22,7 +24,7 @@ func (p *pipeline) servePortable(ctx context.Context, conn *net.UDPConn) error {
 	w := p.newWorker("udp")
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
-	query, reply := make([]byte, maxQuery), make([]byte, 0, cache.UDPSize)
+	query, reply := make([]byte, p.datagramSize()), make([]byte, 0, p.datagramSize())
 	for {
 		n, from, err := conn.ReadFromUDPAddrPort(query)
 		switch {

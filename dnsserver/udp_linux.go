@@ -52,10 +52,30 @@ func prepare(fd int, shared, wildcard bool) error {
 			return fmt.Errorf("share the port: %w", err)
 		}
 	}
+	if err := leaveWhole(fd); err != nil {
+		return fmt.Errorf("forbid fragments: %w", err)
+	}
 	if wildcard {
 		return tellDestination(fd)
 	}
 	return nil
+}
+
+// leaveWhole makes the kernel send a reply whole or not at all (RFC 9715, 3.1):
+// fragments get lost, and others can be put in their place. A datagram that is
+// never to be cut up also needs no number of its own from the kernel, which has
+// to look for one otherwise.
+func leaveWhole(fd int) error {
+	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return fmt.Errorf("ask for the socket's family: %w", err)
+	}
+	if domain == unix.AF_INET6 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO); err != nil {
+			return err
+		}
+	}
+	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
 }
 
 // tellDestination makes the kernel tell the address that a query came to, so that
@@ -74,7 +94,7 @@ func tellDestination(fd int) error {
 // serve answers what comes to the socket, a batch at a time, until the reading is
 // to end. servePortable does the same elsewhere.
 func (s *socket) serve(ctx context.Context, p *pipeline) error {
-	b := newBatch(s.wildcard)
+	b := newBatch(p.datagramSize(), s.wildcard)
 	defer s.waiting.Wait()
 	w := p.newWorker("udp")
 	for !s.ended.Load() {
@@ -109,6 +129,11 @@ func (s *socket) send(w *worker, b *batch, queued int) error {
 			if err := s.writable(); err != nil {
 				return err
 			}
+		case unix.EMSGSIZE: // here, or as a router on the way has said
+			if w.truncated.Add(1); b.shorten(sent) {
+				continue
+			}
+			fallthrough
 		default:
 			w.errors[errorWrite].Add(1)
 			sent++ // one that cannot be sent must not keep the others back
@@ -132,6 +157,12 @@ func (s *socket) wait(ctx context.Context, p *pending, to *origin) {
 				if s.writable() != nil {
 					return
 				}
+			case unix.EMSGSIZE:
+				shorter := withoutRecords(reply)
+				if len(shorter) == len(reply) {
+					return
+				}
+				reply = shorter
 			default:
 				if errno != 0 {
 					p.metrics.late(p.transport, func(t *tally) { t.errors[errorWrite].Add(1) })
@@ -158,7 +189,7 @@ func (s *socket) replyAll(ctx context.Context, w *worker, b *batch, first, end, 
 	w.front.Warm(hashes[:n])
 	for k, i := range numbers[:n] {
 		q := &w.queries[k]
-		if reply := w.reply(q, b.replies[i][:0], b.from(i)); reply != nil {
+		if reply := w.reply(q, b.room(i), b.from(i)); reply != nil {
 			b.reply(queued, i, reply)
 			queued++
 		} else if q.pending != nil {

@@ -111,7 +111,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	s.dns, err = dnsserver.New(dnsserver.Config{
 		Registry: s.registry, Zones: z, Cache: s.cache, Addrs: s.settings.dnsAddrs, Asker: s.asker,
 		TLSAddrs: s.settings.tlsAddrs, HTTPSAddrs: s.settings.httpsAddrs, TLS: s.settings.certificate.config(),
-		Freshness: s.registry.freshness, MaxStale: s.settings.maxStale, RateLimit: s.settings.rateLimit,
+		Freshness: s.registry.freshness, MaxStale: s.settings.maxStale, RateLimit: s.settings.rateLimit, UDPSize: s.settings.udpSize,
 		Logger: s.settings.logger, Metrics: answers,
 	})
 	if err != nil {

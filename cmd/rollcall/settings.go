@@ -16,6 +16,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/urfave/cli/v2"
 
+	"github.com/rollcall-dns/rollcall/cache"
 	"github.com/rollcall-dns/rollcall/dnsserver"
 	"github.com/rollcall-dns/rollcall/health"
 	"github.com/rollcall-dns/rollcall/registry/admin"
@@ -39,6 +40,7 @@ type settings struct {
 	keys             []*dnssec.Key   // of signed zones
 	consul           *consulSettings // nil: the registry is embedded
 	maxStale         time.Duration   // zero: for as long as it takes
+	udpSize          int             // octets
 	rateLimit        dnsserver.RateLimit
 	forward          forwardSettings
 	reverse          []netip.Prefix // nil: the private networks
@@ -83,6 +85,7 @@ func serveFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "only-passing", EnvVars: serveEnv("ONLY_PASSING"), Category: "DNS", Usage: "leave out instances in state warning, as those in critical"},
 		&cli.IntFlag{Name: "panic-below", DefaultText: "0: never", EnvVars: serveEnv("PANIC_BELOW"), Category: "DNS", Usage: "`PERCENT` of a service's instances: where fewer are well, all are answered with"},
 		&cli.IntFlag{Name: "max-answers", Value: 100, EnvVars: serveEnv("MAX_ANSWERS"), Category: "DNS", Usage: "most records of one type in an answer; BIND takes no more than 100"},
+		&cli.IntFlag{Name: "udp-size", Value: cache.UDPSize, EnvVars: serveEnv("UDP_SIZE"), Category: "DNS", Usage: "most `OCTETS` of a reply over UDP, up to 4096, where the client takes as many; more than the network takes in one piece is asked for again over TCP"},
 		&cli.IntFlag{Name: "rate-limit", Value: 200, EnvVars: serveEnv("RATE_LIMIT"), Category: "DNS", Usage: "most replies of a kind over UDP to a /24 or /56 in a second, beside those with a cookie; 0: no limit"},
 		&cli.StringSliceFlag{Name: "rate-limit-exempt", DefaultText: "loopback and the private networks", EnvVars: serveEnv("RATE_LIMIT_EXEMPT"), Category: "DNS", Usage: "`NETWORK` that has no such limit (repeatable)"},
 
@@ -154,6 +157,7 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 		onlyPassing:      ctx.Bool("only-passing"),
 		maxAnswers:       ctx.Int("max-answers"),
 		panicBelow:       ctx.Int("panic-below"),
+		udpSize:          ctx.Int("udp-size"),
 		checkConcurrency: ctx.Int("check-concurrency"),
 		drain:            ctx.Duration("drain"),
 		maxStale:         ctx.Duration("max-stale"),
@@ -216,6 +220,7 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 	if s.panicBelow < 0 || s.panicBelow > 100 {
 		check("panic-below", fmt.Errorf("%d must be 0 to 100 percent", s.panicBelow))
 	}
+	check("udp-size", within(512, s.udpSize, 4096))
 	check("check-concurrency", atLeast(0, s.checkConcurrency))
 	check("rate-limit", atLeast(0, ctx.Int("rate-limit")))
 	s.rateLimit = dnsserver.RateLimit{PerSecond: ctx.Int("rate-limit"), Exempt: health.Private()}
@@ -368,6 +373,13 @@ func checkTTL(ttl time.Duration) error {
 func atLeast[T int | time.Duration](least, value T) error {
 	if value < least {
 		return fmt.Errorf("%v must be at least %v", value, least)
+	}
+	return nil
+}
+
+func within(least, value, most int) error {
+	if value < least || value > most {
+		return fmt.Errorf("%d must be from %d to %d", value, least, most)
 	}
 	return nil
 }
