@@ -23,21 +23,18 @@ type Front struct {
 	_ [128]byte // no other worker's lies in the same line of memory
 }
 
-// A set holds the answers whose hashes end alike, the newer one first. It fills
+// A set holds the answers whose hashes end alike, the newer ones first. It fills
 // a line of memory.
-type set struct {
-	held [2]held
-	_    [16]byte
-}
+type set [4]held
 
 type held struct {
-	hash   uint64
 	packed *Packed
+	tag    uint32 // the upper half of the hash
 	turn   uint32 // of this worker: no other core waits for it
 }
 
 const (
-	frontSets  = 4096 // a power of two
+	frontSets  = 2048 // a power of two
 	frontBytes = 2048 // what an answer may take to be held here
 	// frontSample is how many are found here to each that the policy of the Cache
 	// learns of, a power of two: what is asked for often is to stay there, too.
@@ -62,8 +59,8 @@ func (f *Front) Warm(hashes []uint64) {
 	answers, sum := space[:0], uint64(0)
 	for _, hash := range hashes {
 		set := &f.sets[hash%frontSets]
-		for i := range set.held {
-			if h := &set.held[i]; h.hash == hash && h.packed != nil {
+		for i := range set {
+			if h := &set[i]; h.tag == uint32(hash>>32) && h.packed != nil {
 				answers = append(answers, h.packed)
 				break
 			}
@@ -81,9 +78,9 @@ func (f *Front) Warm(hashes []uint64) {
 // Get returns the answer to a question as Cache.Get does, and its next turn.
 func (f *Front) Get(hash uint64, key []byte) (p *Packed, turn uint32) {
 	set := &f.sets[hash%frontSets]
-	for i := range set.held {
-		h := &set.held[i]
-		if h.hash != hash || h.packed == nil || h.packed.key != string(key) {
+	for i := range set {
+		h := &set[i]
+		if h.tag != uint32(hash>>32) || h.packed == nil || h.packed.key != string(key) {
 			continue
 		}
 		if !h.packed.stamp.Current() {
@@ -103,8 +100,8 @@ func (f *Front) Get(hash uint64, key []byte) (p *Packed, turn uint32) {
 	}
 	f.hits++
 	if p.cost() <= frontBytes {
-		set.held[1] = set.held[0]
-		set.held[0] = held{hash, p, rand.Uint32()}
+		copy(set[1:], set[:])
+		set[0] = held{p, uint32(hash >> 32), rand.Uint32()}
 	}
 	return p, p.Turn()
 }

@@ -72,7 +72,8 @@ func (p *Packed) Append(dst []byte, q *Query) (reply []byte, truncated bool) {
 		why = p.affordable(q, number, room)
 	}
 	stale, explained := q.reserve(&room, len(why))
-	w := writer{packed: p, dst: dst, room: room, serial: q.Serial, soa: q.SOASignature}
+	var w writer // field by field: the processor waits for a whole that is copied right after its parts
+	w.packed, w.dst, w.room, w.serial, w.soa = p, dst, room, q.Serial, q.SOASignature
 	head, wrapped, light := s.wheel.turned(q.Turn)
 	answers := w.answers(head) + w.answers(wrapped) + w.answers(light)
 	truncated = answers < s.wheel.n

@@ -203,11 +203,10 @@ func (q *query) cutShort(reply []byte, start int) []byte {
 func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 	fresh := w.freshness() // before the View, which is then no older than that
 	view := w.registry.View()
-	ask := cache.Query{
-		Message: q.msg, End: q.end, EDNS: q.edns, DO: q.do,
-		Client: client, Limit: w.limit(q), Stale: fresh.Stale,
-		Options: q.options(), RA: w.asker != nil && w.asker.Serves(client),
-	}
+	var ask cache.Query // field by field: the processor waits for a whole that is copied right after its parts
+	ask.Message, ask.End, ask.EDNS, ask.DO = q.msg, q.end, q.edns, q.do
+	ask.Client, ask.Limit, ask.Stale, ask.Options = client, w.limit(q), fresh.Stale, q.options()
+	ask.RA = w.asker != nil && w.asker.Serves(client)
 	packed, turn := w.find(q)
 	if packed == nil {
 		answer, absence := w.resolver.Resolve(view, q.name(), q.qtype)
