@@ -43,6 +43,7 @@ type Config struct {
 type Cache struct {
 	store      *ristretto.Cache[uint64, *Packed]
 	seed       maphash.Seed // of this process: nobody outside can make keys collide
+	offered    *offered
 	maxAnswers int
 	packers    sync.Pool // of *packer
 
@@ -67,7 +68,7 @@ func New(config Config) (*Cache, error) {
 	if config.MaxAnswers == 0 {
 		config.MaxAnswers = 100
 	}
-	c := &Cache{seed: maphash.MakeSeed(), maxAnswers: config.MaxAnswers}
+	c := &Cache{seed: maphash.MakeSeed(), offered: newOffered(config.MaxBytes), maxAnswers: config.MaxAnswers}
 	c.packers.New = func() any { return newPacker() }
 	var err error
 	c.store, err = ristretto.NewCache(&ristretto.Config[uint64, *Packed]{
@@ -107,6 +108,9 @@ func (c *Cache) Get(key []byte) *Packed {
 // is asked for, does not hear of questions whose answers are not there: most of
 // them, in a flood of made-up names, never will be.
 func (c *Cache) get(hash uint64, key []byte) *Packed {
+	if !c.offered.has(hash) {
+		return nil
+	}
 	if _, there := c.store.GetTTL(hash); !there {
 		return nil
 	}
@@ -125,6 +129,7 @@ func (c *Cache) Put(p *Packed) {
 		return
 	}
 	hash := maphash.String(c.seed, p.key)
+	c.offered.add(hash)
 	c.store.Get(hash) // so that the policy notes that it was asked for
 	if !c.store.Set(hash, p, p.cost()) {
 		c.denied.Add(1)

@@ -24,12 +24,21 @@ func (ds denials) prepare(zone *zones.Zone, config Config) error {
 	return err
 }
 
-// of returns the denial of a zone.
-func (ds denials) of(zone *zones.Zone, z *zones.Zones, c *cache.Cache, v *registry.View) (*cache.Denial, error) {
-	if d := ds[zone].Load(); d.stamp.Current() {
+// lastDenied is the zone of the last name that a worker denied, as most are of one.
+type lastDenied struct {
+	zone   *zones.Zone
+	denial *atomic.Pointer[denial]
+}
+
+// denial returns the denial of a zone.
+func (w *worker) denial(zone *zones.Zone, v *registry.View) (*cache.Denial, error) {
+	if w.denied.zone != zone {
+		w.denied = lastDenied{zone, w.denials[zone]}
+	}
+	if d := w.denied.denial.Load(); d.stamp.Current() {
 		return d.Denial, nil
 	}
-	return ds.renew(zone, z, c, v)
+	return w.denials.renew(zone, w.zones, w.cache, v)
 }
 
 func (ds denials) renew(zone *zones.Zone, z *zones.Zones, c *cache.Cache, v *registry.View) (*cache.Denial, error) {

@@ -57,6 +57,7 @@ type worker struct {
 	stream   bool         // not UDP: a reply may be as long as its framing allows
 	keeps    bool         // its clients may ask how long a connection may wait
 	queries  []query
+	denied   lastDenied
 	period   dnssec.Period // of signatures, now
 	now      time.Time     // when the queries were received: the clock is read once for all of them
 }
@@ -295,7 +296,7 @@ func (w *worker) deny(q *query, dst []byte, ask *cache.Query, view *registry.Vie
 	if ask.RA && w.asker.Claims(q.name()) {
 		return w.forward(q, dst, ask)
 	}
-	denial, err := w.denials.of(zone, w.zones, w.cache, view)
+	denial, err := w.denial(zone, view)
 	if err != nil {
 		w.errors[errorPack].Add(1)
 		return w.fail(q, dst, dns.RcodeServerFailure)

@@ -61,7 +61,7 @@ func appendLabel(b []byte, label string) []byte {
 	from := 0 // what was not written yet
 	for i := range len(label) {
 		c := label[i]
-		if !isSpecial(c) {
+		if 'a' <= c && c <= 'z' || !isSpecial(c) {
 			continue
 		}
 		b = append(append(b, label[from:i]...), '\\')

@@ -22,7 +22,8 @@ type resolution struct {
 	port  string      // of which of the instances' ports the name is; empty: of their default ones
 	about subject
 
-	text    []byte // what was written for this question: the owner, and names of the registry's
+	text    []byte   // what was written for this question: the owner, and names of the registry's
+	labels  []string // room for those of the question's name; nil: none yet
 	absence Absence
 }
 
@@ -48,8 +49,7 @@ func (r *resolution) find() *Answer {
 }
 
 func (r *resolution) look() *Answer {
-	var space [128]string // as many labels as a name can have
-	labels, ok := parse(space[:0], r.wire)
+	labels, ok := parse(r.labels[:0], r.wire)
 	if !ok {
 		return &Answer{Rcode: dns.RcodeFormatError}
 	}

@@ -21,9 +21,12 @@ type Absence struct {
 // with a part of it, each of its octets as four, as in \000.
 const maxText = 4*2*256 + 512
 
+// maxLabels is how many a name can have.
+const maxLabels = 128
+
 // NewResolver returns a Resolver of the zones.
 func (z *Zones) NewResolver() *Resolver {
-	return &Resolver{resolution{z: z, text: make([]byte, 0, maxText)}}
+	return &Resolver{resolution{z: z, text: make([]byte, 0, maxText), labels: make([]string, 0, maxLabels)}}
 }
 
 // Resolve answers a question as Zones.Resolve does, but for a name that does not
@@ -31,7 +34,9 @@ func (z *Zones) NewResolver() *Resolver {
 // wire format and in lower case. What is returned, and all that hangs on it, is
 // good until the next question, or until the name is written to.
 func (s *Resolver) Resolve(v *registry.View, name []byte, qtype uint16) (*Answer, *Absence) {
-	s.r = resolution{z: s.r.z, v: v, wire: borrow(name), qtype: qtype, text: s.r.text[:0]}
+	z, text, labels := s.r.z, s.r.text[:0], s.r.labels
+	s.r = resolution{}
+	s.r.z, s.r.v, s.r.wire, s.r.qtype, s.r.text, s.r.labels = z, v, borrow(name), qtype, text, labels
 	if a := s.r.find(); a != nil {
 		return a, nil
 	}
