@@ -27,7 +27,7 @@ func (c *Cache) Pack(key []byte, a *zones.Answer) (*Packed, error) {
 		beyond:        packName(a.Beyond),
 	}
 	if len(a.Records) == 0 && len(a.Authority) == 0 && len(a.Extra) == 0 {
-		p.subsets = make([]subset, 1) // REFUSED mostly, and asked for by strangers
+		p.subsets = p.only[:] // REFUSED mostly, and asked for by strangers
 		return p, nil
 	}
 	w := c.packers.Get().(*packer)
@@ -36,6 +36,7 @@ func (c *Cache) Pack(key []byte, a *zones.Answer) (*Packed, error) {
 		return nil, err
 	}
 
+	p.answers, p.glueOf, p.glue = w.answers[:0], w.glueOf[:0], w.glue[:0] // until it settles
 	sets := choose(a.Records, c.maxAnswers)
 	p.capped = len(sets) > 1
 	at := w.packAnswers(p, a.Records, sets)
@@ -53,7 +54,8 @@ func (c *Cache) Pack(key []byte, a *zones.Answer) (*Packed, error) {
 		p.authoritySize += int(r.size)
 	}
 	p.extra = w.packAll(p, a.Extra)
-	p.body = append(make([]byte, 0, len(w.body)), w.body...)
+	w.answers, w.glueOf, w.glue, p.body = p.answers, p.glueOf, p.glue, w.body
+	p.settle()
 	p.turn.Store(rand.Uint32()) // or the first record would be first after every change
 	return p, nil
 }
@@ -90,6 +92,7 @@ func choose(records []zones.Record, most int) [][]pick {
 
 // makeSubsets makes the wheels of the records that could be written.
 func (p *Packed) makeSubsets(sets [][]pick, at map[int]int, shuffle bool) {
+	p.subsets = p.only[:0]
 	for _, set := range sets {
 		var s subset
 		packed := make([]pick, 0, len(set))
@@ -119,8 +122,12 @@ type packer struct {
 	scratch  []byte
 	suffixes map[string]int // of the question's name, to where they stand in a message
 	body     []byte
-	glue     map[string]uint32 // packed record to index in Packed.glue
-	glued    []dns.RR          // the records of Packed.glue
+	known    map[string]uint32 // packed record of glue to index in Packed.glue
+
+	answers []record // room for Packed.answers, and so on
+	glueOf  []uint32
+	glue    []glue
+	glued   []dns.RR // the records of Packed.glue
 }
 
 // beyond is where a packer lets miekg/dns write: no name there is remembered
@@ -135,14 +142,14 @@ func newPacker() *packer {
 	return &packer{
 		scratch:  make([]byte, beyond+1024),
 		suffixes: make(map[string]int),
-		glue:     make(map[string]uint32),
+		known:    make(map[string]uint32),
 	}
 }
 
 // begin makes the packer forget the last answer, and learn the question's name.
 func (w *packer) begin(key []byte) error {
 	w.body = w.body[:0]
-	clear(w.glue)
+	clear(w.known)
 	clear(w.glued)
 	w.glued = w.glued[:0]
 	clear(w.suffixes)
@@ -212,11 +219,11 @@ func (w *packer) packGlue(p *Packed, rr dns.RR) {
 		return
 	}
 	key := string(w.body[r.at : r.at+uint32(r.size)])
-	i, known := w.glue[key]
+	i, known := w.known[key]
 	switch {
 	case !known:
 		i = uint32(len(p.glue))
-		w.glue[key] = i
+		w.known[key] = i
 		w.glued = append(w.glued, rr)
 		p.glue = append(p.glue, glue{at: r.at, size: r.size})
 	default:

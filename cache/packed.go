@@ -16,28 +16,31 @@ import (
 // are spelled out, or end in a pointer into the question, which stands at the
 // same place in every reply. So a record means the same wherever it is put.
 type Packed struct {
-	key       string // the question: see Cache.Get
-	stamp     *registry.Stamp
-	cacheable bool
-	zone      *zones.Zone // nil: the name is in none of ours
-	skipped   int         // records that could not be written
-	beyond    string      // the name of others that the answer leads to, in wire format
-
-	rcode         uint8 // at most 15: no answer from a zone has an extended one
+	key           string // the question: see Cache.Get
+	stamp         *registry.Stamp
+	zone          *zones.Zone // nil: the name is in none of ours
+	signed        *signed     // nil: nothing of it has a signature
+	memory        []byte      // of what replies are made of; nil: there are no records
+	rcode         uint8       // at most 15: no answer from a zone has an extended one
 	authoritative bool
-	body          []byte
-	answers       []record
-	glue          []glue
-	glueOf        []uint32 // indexes into glue; each record has a range of them
-	shared        int      // how many of glue belong to several records
-	authority     []record
-	authoritySize int
-	extra         []record // additional records of no answer record
-	ede           []byte   // the Extended DNS Error option, or nothing
-	capped        bool     // answers were left out to keep an RRset small
-	subsets       []subset // never empty; each client has one of them
+	capped        bool // answers were left out to keep an RRset small
+	cacheable     bool
 	turn          atomic.Uint32
-	signed        *signed // nil: nothing of it has a signature
+
+	subsets   []subset  // never empty; each client has one of them
+	only      [1]subset // most often, this is all of them
+	answers   []record
+	body      []byte
+	glue      []glue
+	glueOf    []uint32 // indexes into glue; each record has a range of them
+	authority []record
+	extra     []record // additional records of no answer record
+	ede       []byte   // the Extended DNS Error option, or nothing
+	beyond    string   // the name of others that the answer leads to, in wire format
+
+	authoritySize int
+	shared        int // how many of glue belong to several records
+	skipped       int // records that could not be written
 }
 
 // record is a range of Packed.body.
@@ -107,39 +110,30 @@ func (p *Packed) subsetFor(client netip.Addr) (number int) {
 // warmSelf reads from each line of memory that a Packed is in, and warmParts from
 // those that a reply is made of.
 func (p *Packed) warmSelf() uint64 {
-	return uint64(len(p.key)) + uint64(len(p.body)) + uint64(len(p.authority)) + uint64(len(p.subsets)) + uint64(p.turn.Load())
+	return uint64(len(p.key)) + uint64(len(p.subsets)) + uint64(p.only[0].wheel.n) + uint64(len(p.body)) + uint64(len(p.extra))
 }
 
 func (p *Packed) warmParts() (sum uint64) {
 	const line = 64
 	if p.stamp.Current() {
-		sum = uint64(p.key[0])
+		sum = 1
 	}
-	for at := 0; at < min(len(p.body), 8*line); at += line {
-		sum += uint64(p.body[at])
-	}
-	for at := 0; at < min(len(p.answers), 16); at += line / int(unsafe.Sizeof(record{})) {
-		sum += uint64(p.answers[at].at)
-	}
-	if len(p.glueOf) > 0 {
-		sum += uint64(p.glueOf[0]) + uint64(p.glue[0].at)
-	}
-	if w := &p.subsets[0].wheel; len(w.shares) > 0 {
-		sum += uint64(w.shares[0]) + uint64(w.heads[0]) + uint64(w.orders[0])
+	for at := 0; at < min(len(p.memory), 16*line); at += line {
+		sum += uint64(p.memory[at])
 	}
 	return sum
 }
 
 // cost returns the memory that a Packed takes, octets.
 func (p *Packed) cost() int64 {
-	n := int(unsafe.Sizeof(*p)) + len(p.key) + cap(p.body) + cap(p.ede) +
-		(cap(p.answers)+cap(p.authority)+cap(p.extra))*int(unsafe.Sizeof(record{})) +
-		cap(p.glue)*int(unsafe.Sizeof(glue{})) + cap(p.glueOf)*4 + p.signed.cost() +
-		cap(p.subsets)*int(unsafe.Sizeof(subset{}))
-	for i := range p.subsets {
-		n += p.subsets[i].wheel.cost()
+	n := int(unsafe.Sizeof(*p)) + cap(p.ede) + (cap(p.authority)+cap(p.extra))*int(unsafe.Sizeof(record{})) + p.signed.cost()
+	if p.memory == nil {
+		n += len(p.key)
 	}
-	return int64(n)
+	if len(p.subsets) > 1 {
+		n += cap(p.subsets) * int(unsafe.Sizeof(subset{}))
+	}
+	return int64(n + cap(p.memory))
 }
 
 // hash64 is FNV-1a with a final mix. It is the same in every process, so that

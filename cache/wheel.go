@@ -94,10 +94,6 @@ func (w *wheel) first(point uint32) int {
 	return low
 }
 
-func (w *wheel) cost() int {
-	return 4*cap(w.shares) + 2*cap(w.heads) + 2*cap(w.orders)
-}
-
 // split parts the records that have a weight from those that have none.
 func split(records []pick) (heavy, light []pick, total float64) {
 	for _, r := range records {
