@@ -16,7 +16,7 @@ func (s *Server) audit(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		seen := watch(w)
 		next.ServeHTTP(seen, r)
 		who := ""
 		if t := callerOf(r.Context()); t != nil {
@@ -32,6 +32,14 @@ func (s *Server) audit(next http.Handler) http.Handler {
 type statusWriter struct {
 	http.ResponseWriter
 	status int
+}
+
+// watch returns w, or what remembers its status.
+func watch(w http.ResponseWriter) *statusWriter {
+	if seen, ok := w.(*statusWriter); ok {
+		return seen
+	}
+	return &statusWriter{ResponseWriter: w, status: http.StatusOK}
 }
 
 // WriteHeader implements http.ResponseWriter.

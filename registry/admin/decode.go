@@ -24,7 +24,7 @@ const maxDepth = 32
 // refused by their names. A field's name is taken as Consul takes it, in any
 // case and with or without underscores.
 func decode(r *http.Request, into any) error {
-	body, err := io.ReadAll(r.Body)
+	body, err := readBody(r)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -33,6 +33,18 @@ func decode(r *http.Request, into any) error {
 		return badRequest("the body ends early: %w", err)
 	}
 	return decodeBody(body, into)
+}
+
+// readBody reads the body, into memory of its size where that is told and small:
+// for a large one memory is taken as it comes.
+func readBody(r *http.Request) ([]byte, error) {
+	const small = 16 << 10
+	if r.ContentLength <= 0 || r.ContentLength > small {
+		return io.ReadAll(r.Body)
+	}
+	body := bytes.NewBuffer(make([]byte, 0, r.ContentLength+bytes.MinRead))
+	_, err := body.ReadFrom(r.Body)
+	return body.Bytes(), err
 }
 
 // decodeBody reads a body that is there as a whole.
@@ -45,9 +57,12 @@ func decodeBody(body []byte, into any) error {
 	case depth(body) > maxDepth:
 		return badRequest("the body has values more than %d deep in one another", maxDepth)
 	}
-	var syntax *json.SyntaxError
-	if err := json.Unmarshal(body, new(json.RawMessage)); errors.As(err, &syntax) {
-		return badRequest("the body is no JSON: %w at octet %d", syntax, syntax.Offset)
+	if !json.Valid(body) {
+		var syntax *json.SyntaxError
+		if errors.As(json.Unmarshal(body, new(json.RawMessage)), &syntax) {
+			return badRequest("the body is no JSON: %w at octet %d", syntax, syntax.Offset)
+		}
+		return badRequest("the body is no JSON")
 	}
 	return fill(reflect.ValueOf(into).Elem(), bytes.TrimSpace(body), "")
 }
@@ -86,7 +101,9 @@ func fill(v reflect.Value, raw []byte, path string) error {
 	case reflect.Slice:
 		return fillSlice(v, raw, path)
 	}
-	if err := json.Unmarshal(raw, v.Addr().Interface()); err != nil {
+	if v.Type() == reflect.TypeFor[string]() && raw[0] == '"' {
+		v.SetString(unquote(raw))
+	} else if err := json.Unmarshal(raw, v.Addr().Interface()); err != nil {
 		return mismatch(v, raw, path)
 	}
 	if v.Kind() == reflect.String && loneSurrogate(v.String(), raw) {

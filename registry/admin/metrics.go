@@ -2,11 +2,12 @@ package admin
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // metrics counts requests, by the route that answered them and never by the
@@ -60,8 +61,32 @@ func (m *metrics) measure(pattern string, next http.Handler) http.Handler {
 	if !ok {
 		path = pattern
 	}
-	label := prometheus.Labels{"handler": path}
-	next = promhttp.InstrumentHandlerCounter(m.requests.MustCurryWith(label), next)
-	next = promhttp.InstrumentHandlerDuration(m.duration.MustCurryWith(label), next)
-	return promhttp.InstrumentHandlerInFlight(m.inflight, next)
+	requests, duration := m.requests.MustCurryWith(prometheus.Labels{"handler": path}), m.duration.WithLabelValues(path)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.inflight.Inc()
+		defer m.inflight.Dec()
+		seen, start := watch(w), time.Now()
+		next.ServeHTTP(seen, r)
+		duration.Observe(time.Since(start).Seconds())
+		requests.WithLabelValues(methodLabel(r.Method), strconv.Itoa(seen.status)).Inc()
+	})
+}
+
+// methodLabel returns the label value of a method, which a client chooses freely.
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet:
+		return "get"
+	case http.MethodPut:
+		return "put"
+	case http.MethodHead:
+		return "head"
+	case http.MethodPost:
+		return "post"
+	case http.MethodDelete:
+		return "delete"
+	case http.MethodOptions:
+		return "options"
+	}
+	return "unknown"
 }
