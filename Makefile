@@ -35,7 +35,7 @@ consul: ## build the Consul that tests start, at bin/consul; the first time it t
 COUNT ?= 6
 
 bench: ## run the Go benchmarks of all packages, COUNT times each, as benchstat reads them
-	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./...
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 2h ./...
 
 bench-scale: ## print what an instance costs, from 1,000 of them to 1,000,000, and how fast changes are
 	ROLLCALL_LONG=1 ROLLCALL_SCALE_CSV=$(CURDIR)/docs/scale.csv go test ./cmd/rollcall -run '^Test(Scale|LatencyDuringRegistrations|RegistrationsOverHTTP|TheNextQueryShowsIt)$$' -v -count 1 -timeout 1h
