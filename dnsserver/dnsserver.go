@@ -30,6 +30,7 @@ import (
 
 	"github.com/rollcall-dns/rollcall/cache"
 	"github.com/rollcall-dns/rollcall/dnsserver/forward"
+	"github.com/rollcall-dns/rollcall/dnsserver/transfer"
 	"github.com/rollcall-dns/rollcall/registry"
 	"github.com/rollcall-dns/rollcall/zones"
 )
@@ -45,6 +46,8 @@ type Config struct {
 	// Asker asks others for names that are in none of the zones; nil: they are
 	// refused.
 	Asker *forward.Asker
+	// Transfers hands zones on; nil: nobody gets one.
+	Transfers *transfer.Server
 	// RateLimit bounds replies over UDP.
 	RateLimit RateLimit
 	// UDPSize bounds a reply over UDP, octets, however large a one the client takes;
@@ -88,7 +91,7 @@ func New(config Config) (*Server, error) {
 	p := &pipeline{
 		registry: config.Registry, zones: config.Zones, cache: config.Cache, logger: config.Logger,
 		freshness: config.Freshness, maxStale: config.MaxStale, metrics: newMetrics(), denials: make(denials),
-		cookies: newCookies(time.Now()), limiter: newLimiter(config.RateLimit), udpSize: config.UDPSize, asker: config.Asker,
+		cookies: newCookies(time.Now()), limiter: newLimiter(config.RateLimit), udpSize: config.UDPSize, asker: config.Asker, transfers: config.Transfers,
 	}
 	if config.Zones.Signs() {
 		p.signing = newSigning()

@@ -106,7 +106,10 @@ func (p *pending) finish(reply []byte, truncated bool) []byte {
 	case drop:
 		return nil
 	case cutShort:
-		return p.query.cutShort(reply, 0)
+		reply = p.query.cutShort(reply, 0)
+	}
+	if p.query.signer != nil {
+		reply = p.sign(&p.query, reply, 0)
 	}
 	return reply
 }

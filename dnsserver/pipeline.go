@@ -12,6 +12,7 @@ import (
 
 	"github.com/rollcall-dns/rollcall/cache"
 	"github.com/rollcall-dns/rollcall/dnsserver/forward"
+	"github.com/rollcall-dns/rollcall/dnsserver/transfer"
 	"github.com/rollcall-dns/rollcall/registry"
 	"github.com/rollcall-dns/rollcall/zones"
 	"github.com/rollcall-dns/rollcall/zones/dnssec"
@@ -38,10 +39,11 @@ type pipeline struct {
 	freshness func() *registry.Freshness
 	maxStale  time.Duration
 	cookies   *cookies
-	udpSize   int            // octets that a reply over UDP may have
-	limiter   *limiter       // nil: there is none
-	asker     *forward.Asker // nil: names of others are refused
-	signing   *signing       // nil: no zone is signed
+	udpSize   int              // octets that a reply over UDP may have
+	limiter   *limiter         // nil: there is none
+	asker     *forward.Asker   // nil: names of others are refused
+	signing   *signing         // nil: no zone is signed
+	transfers *transfer.Server // nil: nobody gets a zone, and TSIG means nothing
 }
 
 // always is how fresh a View is that is the truth itself.
@@ -137,7 +139,15 @@ func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 	w.request(q, from)
 	q.keepalive = q.keepalive && w.keeps
 	baked := q.cookie == nil || w.bakes(q, from)
+	var refusal []byte
+	if q.tsig && q.readable && w.transfers != nil {
+		q.signer, refusal = w.transfers.Verify(q.msg)
+		q.padded = false // the signature is last, and over what is there
+	}
 	switch {
+	case refusal != nil:
+		reply = append(dst, refusal...)
+		w.responses[reply[len(dst)+3]&0xf].Add(1)
 	case q.opcode() != dns.OpcodeQuery:
 		reply = w.fail(q, dst, dns.RcodeNotImplemented)
 	case !q.readable:
@@ -146,7 +156,10 @@ func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 		reply = w.fail(q, dst, dns.RcodeBadVers)
 	case !baked:
 		reply = w.fail(q, dst, dns.RcodeBadCookie)
-	case q.class != dns.ClassINET, q.qtype == dns.TypeAXFR, q.qtype == dns.TypeIXFR:
+	case q.class == dns.ClassINET && isTransfer(q.qtype) && w.transfers != nil:
+		reply = append(dst, w.transfers.Answer(q.msg, from, q.signer.Key())...)
+		w.responses[reply[len(dst)+3]&0xf].Add(1)
+	case q.class != dns.ClassINET, isTransfer(q.qtype):
 		reply = w.fail(q, dst, dns.RcodeRefused)
 	case q.qtype == dns.TypeNXNAME: // RFC 9824, section 3.5
 		reply = w.explain(q, dst, dns.RcodeFormatError, dns.ExtendedErrorCodeInvalidQueryType, "NXNAME is no type of records")
@@ -155,6 +168,9 @@ func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 	}
 	if w.limiter != nil && !w.stream && !q.known && q.pending == nil {
 		reply = w.limited(q, dst, reply, from)
+	}
+	if q.signer != nil && reply != nil {
+		reply = w.sign(q, reply, len(dst))
 	}
 	w.end(start)
 	return reply
@@ -332,7 +348,7 @@ func (w *worker) explain(q *query, dst []byte, rcode int, code uint16, text stri
 // limit returns how many octets the reply may have.
 func (w *worker) limit(q *query) int {
 	if w.stream {
-		return maxTCP
+		return maxTCP - q.signer.Size()
 	}
 	limit := minUDP
 	if q.edns {
@@ -341,7 +357,7 @@ func (w *worker) limit(q *query) int {
 	if q.qtype == dns.TypeANY {
 		limit = min(limit, anyFactor*len(q.msg))
 	}
-	return limit
+	return limit - q.signer.Size()
 }
 
 // fail appends a reply that has nothing but a response code, the question where

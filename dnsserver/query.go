@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/dnsserver/transfer"
 )
 
 const (
@@ -32,8 +34,10 @@ type query struct {
 	class uint16
 	hash  uint64 // of key, for a worker with a Front
 
-	readable bool     // to its end; else it is malformed
-	pending  *pending // the reply takes what others say; nil: it does not
+	readable bool             // to its end; else it is malformed
+	pending  *pending         // the reply takes what others say; nil: it does not
+	tsig     bool             // it is signed
+	signer   *transfer.Signer // signs the reply, once the signature was verified; nil: none
 
 	edns    bool // an OPT record was read
 	do, co  bool
@@ -76,6 +80,7 @@ const keepaliveOption = 6
 func (q *query) read(msg []byte) bool {
 	q.msg, q.size, q.end, q.pending = msg, 0, headerSize, nil
 	q.co, q.signed, q.keepalive, q.padded = false, false, false, false
+	q.tsig, q.signer = false, nil
 	q.edns, q.do, q.version, q.udpSize, q.cookie, q.known = false, false, 0, 0, nil, false
 	count := func(at int) int { return int(binary.BigEndian.Uint16(msg[at:])) }
 	if count(4) != 1 || !q.readQuestion() { // RFC 9619: one question, no more, no less
@@ -195,6 +200,7 @@ func (q *query) readAdditional(at int) (end int, ok bool) {
 		return 0, false
 	}
 	if msg[at] != 0 || binary.BigEndian.Uint16(msg[at+1:]) != dns.TypeOPT {
+		q.tsig = q.tsig || q.typeOf(at) == dns.TypeTSIG
 		return end, true
 	}
 	if q.edns {
@@ -205,6 +211,17 @@ func (q *query) readAdditional(at int) (end int, ok bool) {
 	q.version = msg[at+6]
 	q.do, q.co = msg[at+7]&0x80 != 0, msg[at+7]&0xc0 == 0xc0
 	return end, q.readOptions(msg[at+11 : end])
+}
+
+// typeOf returns the type of a record that was skipped.
+func (q *query) typeOf(at int) uint16 {
+	for q.msg[at] != 0 && q.msg[at] <= maxLabel {
+		at += 1 + int(q.msg[at])
+	}
+	if q.msg[at] != 0 { // a pointer
+		at++
+	}
+	return binary.BigEndian.Uint16(q.msg[at+1:])
 }
 
 // readOptions reads the options of an OPT record, of which only cookies mean

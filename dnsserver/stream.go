@@ -226,6 +226,12 @@ func (cs *connections) serve(c *connection) {
 		if query, err = cs.readQuery(c, query[:0]); err != nil {
 			return
 		}
+		if w.asksForZone(query) {
+			if c.transfer(w, query) != nil {
+				return
+			}
+			continue
+		}
 		reply = w.serve(append(reply[:0], 0, 0), query, c.peer)
 		if p := w.pending(); p != nil {
 			c.wait(cs.ctx, p)
@@ -263,11 +269,14 @@ func (c *connection) wait(ctx context.Context, p *pending) {
 }
 
 // reply sends a reply, before which there is room for its length.
-func (c *connection) reply(reply []byte) error {
+func (c *connection) reply(reply []byte) error { return c.send(reply, streamWrite) }
+
+// send does that within a time.
+func (c *connection) send(reply []byte, within time.Duration) error {
 	binary.BigEndian.PutUint16(reply, uint16(len(reply)-2))
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	if err := c.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
+	if err := c.SetWriteDeadline(time.Now().Add(within)); err != nil {
 		return err
 	}
 	_, err := c.Write(reply)

@@ -1,6 +1,8 @@
 package zones
 
 import (
+	"time"
+
 	"github.com/miekg/dns"
 
 	"github.com/rollcall-dns/rollcall/registry"
@@ -25,6 +27,10 @@ func (z *Zones) SOA(zone *Zone, v *registry.View) *dns.SOA {
 	soa := &dns.SOA{
 		Hdr: z.header(zone.Name, dns.TypeSOA), Ns: zone.mname, Mbox: zone.rname,
 		Serial: zone.Serial(v), Refresh: soaRefresh, Retry: soaRetry, Expire: soaExpire, Minttl: z.negativeTTL,
+	}
+	if z.config.Refresh > 0 {
+		soa.Refresh = uint32(z.config.Refresh / time.Second)
+		soa.Retry = max(soa.Refresh/3, 1)
 	}
 	soa.Hdr.Ttl = z.negativeTTL
 	return soa

@@ -81,6 +81,14 @@ func (zone *Zone) SOAStamp() *registry.Stamp {
 // Registered tells whether what is registered can be found in the zone.
 func (zone *Zone) Registered() bool { return !zone.static || zone.within != nil || zone.reverse }
 
+// FileStamp is superseded when the zone's file was read anew; nil: it has none.
+func (zone *Zone) FileStamp() *registry.Stamp {
+	if zone.file == nil {
+		return nil
+	}
+	return zone.file.Zone().Stamp()
+}
+
 // withFile answers for a name in a zone that has a file.
 func (r *resolution) withFile(labels []string) *Answer {
 	if a := r.registered(labels); a != nil {
@@ -89,7 +97,7 @@ func (r *resolution) withFile(labels []string) *Answer {
 	why := r.absence.Why
 	f := r.zone.file.Zone()
 	found := f.Lookup(r.wire, r.owner, r.qtype)
-	if found.Encloser != "" && r.hasBetween(found.Encloser, labels) {
+	if found.Encloser != "" && r.hasBetween(found.Encloser) {
 		found = static.Found{Kind: static.NoName}
 	}
 	switch found.Kind {
@@ -132,17 +140,22 @@ func (r *resolution) registered(labels []string) *Answer {
 	return r.answer(labels[:len(labels)-r.zone.size])
 }
 
+// isRegistered tells whether something is registered at a name in a zone.
+func (z *Zones) isRegistered(zone *Zone, v *registry.View, wire string) bool {
+	labels, ok := parse(nil, wire)
+	r := &resolution{z: z, v: v, wire: wire, owner: present(labels), qtype: dns.TypeANY, zone: zone}
+	return ok && r.registered(labels) != nil
+}
+
 // hasBetween tells whether something is registered at a name between that of the
 // question and the one below which a wildcard stands: the wildcard is not for it
 // then (RFC 4592, section 2.2.1).
-func (r *resolution) hasBetween(encloser string, labels []string) bool {
+func (r *resolution) hasBetween(encloser string) bool {
 	if r.zone.static && r.zone.within == nil {
 		return false
 	}
 	for name := r.wire[1+r.wire[0]:]; len(name) > len(encloser); name = name[1+name[0]:] {
-		labels = labels[1:]
-		above := &resolution{z: r.z, v: r.v, wire: name, owner: present(labels), zone: r.zone}
-		if above.registered(labels) != nil {
+		if r.z.isRegistered(r.zone, r.v, name) {
 			return true
 		}
 	}
@@ -260,12 +273,11 @@ func (z *Zones) Shadowed(v *registry.View) iter.Seq2[*Zone, string] {
 				continue
 			}
 			for wire := range zone.file.Zone().Owners() {
-				labels, ok := parse(nil, wire)
-				if !ok || wire == apex && !zone.static || z.match(wire) != zone {
+				if wire == apex && !zone.static || z.match(wire) != zone || !z.isRegistered(zone, v, wire) {
 					continue
 				}
-				r := &resolution{z: z, v: v, wire: wire, owner: present(labels), qtype: dns.TypeANY, zone: zone}
-				if r.registered(labels) != nil && !yield(zone, r.owner) {
+				labels, _ := parse(nil, wire)
+				if !yield(zone, present(labels)) {
 					return
 				}
 			}

@@ -49,6 +49,7 @@ type Config struct {
 	OnlyPassing bool           // leave out instances in warning
 	PanicBelow  int            // percent of a service's instances: where fewer may be used, see panic.go; 0: never
 	MaxAnswers  int            // records that one client is sent of an RRset; here only Explain mentions it. 0: all
+	Refresh     time.Duration  // of the SOA: how often secondaries look whether they have missed something, whole seconds; 0: an hour
 	Files       []*static.File // zones of their own, or records beside what is registered: see files.go
 	Reverse     []netip.Prefix // networks whose addresses have no names but registered ones; nil: the private ones
 	Keys        []*dnssec.Key  // of those zones that are signed: see sign.go

@@ -126,7 +126,8 @@ func (p *place) start(program string, args ...string) {
 		_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
 		_ = command.Wait()
 		if p.Failed() {
-			p.Logf("%s said:\n%.4000s", program, log.String())
+			said := log.String()
+			p.Logf("%s said last:\n%s", program, said[max(len(said)-4000, 0):])
 		}
 	})
 }

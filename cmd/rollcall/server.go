@@ -19,6 +19,7 @@ import (
 	"github.com/rollcall-dns/rollcall/cache"
 	"github.com/rollcall-dns/rollcall/dnsserver"
 	"github.com/rollcall-dns/rollcall/dnsserver/forward"
+	"github.com/rollcall-dns/rollcall/dnsserver/transfer"
 	"github.com/rollcall-dns/rollcall/health"
 	"github.com/rollcall-dns/rollcall/registry"
 	"github.com/rollcall-dns/rollcall/registry/admin"
@@ -34,17 +35,18 @@ const cacheBytes = 64 << 20
 
 // server is rollcall: its components, put together.
 type server struct {
-	settings *settings
-	registry *backend
-	zones    *zones.Zones
-	cache    *cache.Cache
-	others   *cache.ForwardedCache // nil: nobody else is asked
-	asker    *forward.Asker
-	dns      *dnsserver.Server
-	admin    *admin.Server
-	listener net.Listener // of admin
-	health   *health.Runner
-	draining atomic.Bool
+	settings  *settings
+	registry  *backend
+	zones     *zones.Zones
+	cache     *cache.Cache
+	others    *cache.ForwardedCache // nil: nobody else is asked
+	asker     *forward.Asker
+	transfers *transfer.Server
+	dns       *dnsserver.Server
+	admin     *admin.Server
+	listener  net.Listener // of admin
+	health    *health.Runner
+	draining  atomic.Bool
 }
 
 // newServer opens the registry, takes the addresses and registers rollcall
@@ -87,6 +89,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		Files:       s.settings.zoneFiles,
 		Reverse:     s.settings.reverse,
 		Keys:        s.settings.keys,
+		Refresh:     s.settings.transfers.refresh(),
 	})
 	if err != nil {
 		return err
@@ -107,12 +110,15 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	if err := s.openAsker(metrics); err != nil {
 		return err
 	}
+	if s.transfers, err = s.newTransfers(metrics); err != nil {
+		return err
+	}
 	answers := prometheus.NewRegistry()
 	s.dns, err = dnsserver.New(dnsserver.Config{
 		Registry: s.registry, Zones: z, Cache: s.cache, Addrs: s.settings.dnsAddrs, Asker: s.asker,
 		TLSAddrs: s.settings.tlsAddrs, HTTPSAddrs: s.settings.httpsAddrs, TLS: s.settings.certificate.config(),
 		Freshness: s.registry.freshness, MaxStale: s.settings.maxStale, RateLimit: s.settings.rateLimit, UDPSize: s.settings.udpSize,
-		Logger: s.settings.logger, Metrics: answers,
+		Transfers: s.transfers, Logger: s.settings.logger, Metrics: answers,
 	})
 	if err != nil {
 		return err
@@ -205,6 +211,7 @@ func (s *server) run(ctx context.Context) error {
 	group.Go(func() error { return s.health.Run(serving) })
 	group.Go(func() error { return s.supervise(ctx, supervisor) })
 	group.Go(func() error { return s.followZoneFiles(serving) })
+	group.Go(func() error { return s.transfers.Run(serving) })
 	if s.asker != nil {
 		group.Go(func() error { return s.asker.Run(serving) })
 	}

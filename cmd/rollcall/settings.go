@@ -37,7 +37,8 @@ type settings struct {
 	adminTokenFile   string
 	zones            []string // with their final dot, the primary one first; nil: the registry says
 	zoneFiles        static.Files
-	keys             []*dnssec.Key   // of signed zones
+	keys             []*dnssec.Key // of signed zones
+	transfers        transferSettings
 	consul           *consulSettings // nil: the registry is embedded
 	maxStale         time.Duration   // zero: for as long as it takes
 	udpSize          int             // octets
@@ -93,6 +94,9 @@ func serveFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "forward-for", DefaultText: "loopback and the private networks", EnvVars: serveEnv("FORWARD_FOR"), Category: "Names of others", Usage: "`NETWORK` whose clients may ask for names of others (repeatable)"},
 		&cli.StringSliceFlag{Name: "forward-private", EnvVars: serveEnv("FORWARD_PRIVATE"), Category: "Names of others", Usage: "`DOMAIN` whose names may have private addresses though the upstream is a public one; . for all (repeatable)"},
 		&cli.StringSliceFlag{Name: "reverse-zone", DefaultText: "the private networks", EnvVars: serveEnv("REVERSE_ZONE"), Category: "Names of others", Usage: "`NETWORK` whose addresses have no names but those that are registered (repeatable)"},
+		&cli.StringSliceFlag{Name: "transfer-to", DefaultText: "nobody", EnvVars: serveEnv("TRANSFER_TO"), Category: "Secondaries", Usage: "`WHO` may transfer zones: NETWORK, key:NAME, or NETWORK=key:NAME for whoever is there and has the key (repeatable)"},
+		&cli.StringSliceFlag{Name: "notify", EnvVars: serveEnv("NOTIFY"), Category: "Secondaries", Usage: "`SECONDARY` to tell of changes at once: ADDRESS[:PORT], or ADDRESS[:PORT]=key:NAME (repeatable)"},
+		&cli.StringFlag{Name: "tsig-key-file", EnvVars: serveEnv("TSIG_KEY_FILE"), TakesFile: true, Category: "Secondaries", Usage: "`FILE` with the keys, as tsig-keygen writes them"},
 
 		&cli.StringFlag{Name: "admin-addr", Value: "127.0.0.1:5380", EnvVars: serveEnv("ADMIN_ADDR"), Category: "HTTP", Usage: "`ADDRESS` to serve HTTP on"},
 		&cli.StringFlag{Name: "admin-token-file", EnvVars: serveEnv("ADMIN_TOKEN_FILE"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with the token that HTTP clients have to show, or a line NAME SECRET read|write [PREFIX…] for each of several"},
@@ -214,6 +218,7 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 	check("zone-file", err)
 	s.keys, err = readKeys(separate(ctx.StringSlice("dnssec-key")), s.logger)
 	check("dnssec-key", err)
+	s.transfers = readTransfers(separate(ctx.StringSlice("transfer-to")), separate(ctx.StringSlice("notify")), ctx.String("tsig-key-file"), s.logger, check)
 	check("ttl", checkTTL(s.ttl))
 	check("negative-ttl", checkTTL(s.negativeTTL))
 	check("max-answers", atLeast(1, s.maxAnswers))

@@ -1,0 +1,117 @@
+package transfer
+
+import (
+	"sync"
+
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/zones"
+)
+
+// journal is a zone as it was handed on last, and the changes that led there.
+type journal struct {
+	bytes prometheus.Gauge
+
+	mu       sync.Mutex
+	contents *zones.Contents
+	changes  []zones.Change // each begins where the one before it ends
+	size     int            // of them, octets
+}
+
+// maxJournal is how large the changes of a zone may be together, octets. A
+// secondary that is behind all of them gets the whole zone.
+const maxJournal = 16 << 20
+
+// perChange is what a change takes beside its records.
+const perChange = 512
+
+// plan is what is to be sent to one secondary.
+type plan struct {
+	kind    string // axfr, ixfr or soa
+	soa     *dns.SOA
+	records []string       // of the whole zone
+	changes []zones.Change // or these
+}
+
+// plan brings the journal up to a View, and returns what a secondary needs that has
+// a serial, or that has nothing it could go on from.
+func (j *journal) plan(v *registry.View, have uint32, since bool) (*plan, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	change, err := j.contents.Update(v)
+	j.note(change)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{kind: "axfr", soa: change.To}
+	if since {
+		if int32(change.To.Serial-have) <= 0 { // RFC 1982
+			p.kind = "soa"
+			return p, nil
+		}
+		records := 0
+		for at := len(j.changes) - 1; at >= 0 && records <= j.contents.Len(); at-- { // of more than that the whole zone is shorter
+			records += len(j.changes[at].Removed) + len(j.changes[at].Added)
+			if j.changes[at].From.Serial == have {
+				p.kind, p.changes = "ixfr", append(p.changes, j.changes[at:]...)
+				break
+			}
+		}
+	}
+	if p.kind == "axfr" {
+		p.records = j.contents.Records()
+	}
+	return p, nil
+}
+
+// note appends a change. One that no serial tells breaks the chain: whoever has
+// that serial may have one content or the other.
+func (j *journal) note(change zones.Change) {
+	defer func() { j.bytes.Set(float64(j.size)) }()
+	same := len(change.Added)+len(change.Removed) == 0
+	switch {
+	case change.From == nil || same && change.From.Serial == change.To.Serial:
+		return
+	case int32(change.To.Serial-change.From.Serial) <= 0:
+		j.changes, j.size = nil, 0
+		return
+	}
+	j.changes = append(j.changes, change)
+	j.size += sizeOf(change)
+	for j.size > maxJournal {
+		j.size -= sizeOf(j.changes[0])
+		j.changes = append(j.changes[:0:0], j.changes[1:]...)
+	}
+}
+
+func sizeOf(c zones.Change) int {
+	size := perChange
+	for _, records := range [2][]string{c.Removed, c.Added} {
+		for _, record := range records {
+			size += len(record) + 16
+		}
+	}
+	return size
+}
+
+// send sends the plan.
+func (p *plan) send(out *stream) error {
+	out.soa(p.soa)
+	switch p.kind {
+	case "soa":
+	case "ixfr":
+		for _, change := range p.changes {
+			out.soa(change.From)
+			out.records(change.Removed)
+			out.soa(change.To)
+			out.records(change.Added)
+		}
+		out.soa(p.soa)
+	default:
+		out.records(p.records)
+		out.soa(p.soa)
+	}
+	return out.flush()
+}
