@@ -70,6 +70,11 @@ func (r *resolution) instance(id, service string) *Answer {
 	if !slices.ContainsFunc(s.Instances, func(i *registry.Instance) bool { return same(i.ID, id) }) {
 		return r.noName(r.because("no instance of ").labels(service).text(" has the ID ").labels(id))
 	}
+	return r.instanceOf(s, id)
+}
+
+// instanceOf answers for an instance that a service has.
+func (r *resolution) instanceOf(s *registry.Service, id string) *Answer {
 	endpoints := r.endpoints(s, nil, id)
 	if len(endpoints) == 0 {
 		return r.noData(s.Stamp, r.noInstance())

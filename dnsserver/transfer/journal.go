@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/miekg/dns"
@@ -12,6 +13,8 @@ import (
 
 // journal is a zone as it was handed on last, and the changes that led there.
 type journal struct {
+	zones *zones.Zones
+	zone  *zones.Zone
 	bytes prometheus.Gauge
 
 	mu       sync.Mutex
@@ -31,8 +34,9 @@ const perChange = 512
 type plan struct {
 	kind    string // axfr, ixfr or soa
 	soa     *dns.SOA
-	records []string       // of the whole zone
-	changes []zones.Change // or these
+	records []string                                                          // of the whole zone
+	changes []zones.Change                                                    // or these
+	each    func(begin func(*dns.SOA) error, record func(string) error) error // or what lists it
 }
 
 // plan brings the journal up to a View, and returns what a secondary needs that has
@@ -41,10 +45,13 @@ func (j *journal) plan(v *registry.View, have uint32, since bool) (*plan, error)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	change, err := j.contents.Update(v)
-	j.note(change)
-	if err != nil {
+	switch {
+	case errors.Is(err, zones.ErrTooLarge):
+		return j.streamed(v, have, since), nil
+	case err != nil:
 		return nil, err
 	}
+	j.note(change)
 	p := &plan{kind: "axfr", soa: change.To}
 	if since {
 		if int32(change.To.Serial-have) <= 0 { // RFC 1982
@@ -64,6 +71,19 @@ func (j *journal) plan(v *registry.View, have uint32, since bool) (*plan, error)
 		p.records = j.contents.Records()
 	}
 	return p, nil
+}
+
+// streamed plans the transfer of a zone that is too large to be remembered.
+func (j *journal) streamed(v *registry.View, have uint32, since bool) *plan {
+	j.changes, j.size = nil, 0
+	j.bytes.Set(0)
+	soa := j.zones.SOA(j.zone, v)
+	if since && int32(soa.Serial-have) <= 0 {
+		return &plan{kind: "soa", soa: soa}
+	}
+	return &plan{kind: "axfr", soa: soa, each: func(begin func(*dns.SOA) error, record func(string) error) error {
+		return j.zones.Each(j.zone, v, begin, record)
+	}}
 }
 
 // note appends a change. One that no serial tells breaks the chain: whoever has
@@ -98,20 +118,42 @@ func sizeOf(c zones.Change) int {
 
 // send sends the plan.
 func (p *plan) send(out *stream) error {
+	if p.each != nil {
+		return p.sendEach(out)
+	}
 	out.soa(p.soa)
 	switch p.kind {
 	case "soa":
+		return out.flush()
 	case "ixfr":
 		for _, change := range p.changes {
 			out.soa(change.From)
-			out.records(change.Removed)
+			out.all(change.Removed)
 			out.soa(change.To)
-			out.records(change.Added)
+			out.all(change.Added)
 		}
-		out.soa(p.soa)
 	default:
-		out.records(p.records)
-		out.soa(p.soa)
+		out.all(p.records)
 	}
+	out.soa(p.soa)
+	return out.flush()
+}
+
+// sendEach sends the zone while it is being listed.
+func (p *plan) sendEach(out *stream) error {
+	err := p.each(
+		func(soa *dns.SOA) error {
+			p.soa = soa
+			out.soa(soa)
+			return out.err
+		},
+		func(record string) error {
+			out.add(record)
+			return out.err
+		})
+	if err != nil {
+		return err
+	}
+	out.soa(p.soa)
 	return out.flush()
 }

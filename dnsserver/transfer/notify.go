@@ -116,7 +116,7 @@ func (s *Server) try(ctx context.Context, zone *zones.Zone, target Target, seria
 		s.awaitChange(trying, zone, serial)
 		cancel()
 	}()
-	return s.exchange(trying, zone, target, serial)
+	return s.send(trying, zone, target, serial)
 }
 
 // errNoReply is the error of a notification that nobody replied to.

@@ -13,10 +13,13 @@
 package transfer
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,7 +54,9 @@ type Rule struct {
 type Server struct {
 	config  Config
 	metrics *metrics
-	slots   chan struct{} // as many as there may be transfers at the same time
+	slots   chan struct{}                                            // as many as there may be transfers at the same time
+	logged  atomic.Int64                                             // when a refusal was logged last, Unix seconds
+	send    func(context.Context, *zones.Zone, Target, uint32) error // a notification
 
 	mu    sync.Mutex
 	zones map[*zones.Zone]*journal // of zones that somebody has asked for
@@ -67,6 +72,7 @@ func New(config Config) (*Server, error) {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{config: config, metrics: newMetrics(), slots: make(chan struct{}, maxTransfers), zones: make(map[*zones.Zone]*journal)}
+	s.send = s.exchange
 	if config.Metrics != nil {
 		if err := config.Metrics.Register(s.metrics); err != nil {
 			return nil, err
@@ -109,6 +115,14 @@ func (s *Server) Serve(request []byte, from netip.Addr, write func(message []byt
 	return err
 }
 
+// logRefusal logs that somebody may not transfer, once a second: anybody can ask.
+func (s *Server) logRefusal(zone string, from netip.Addr, key string) {
+	now := time.Now().Unix()
+	if last := s.logged.Load(); now != last && s.logged.CompareAndSwap(last, now) {
+		s.config.Logger.Warn("a transfer was refused", "zone", zone, "client", from, "key", key)
+	}
+}
+
 // synced tells whether a zone's content is known: a secondary that gets an empty one
 // in place of what it has loses it.
 func (s *Server) synced(zone *zones.Zone) bool {
@@ -123,7 +137,7 @@ func (s *Server) answer(m *dns.Msg, from netip.Addr, signer *Signer, out *stream
 	zone := s.config.Zones.Find(q.Name)
 	switch {
 	case !s.allows(from, signer.Key()):
-		s.config.Logger.Warn("a transfer was refused", "zone", q.Name, "client", from, "key", signer.Key())
+		s.logRefusal(q.Name, from, signer.Key())
 		return dns.RcodeRefused, nil
 	case zone == nil:
 		return dns.RcodeNotAuth, nil
@@ -202,7 +216,7 @@ func (s *Server) journal(zone *zones.Zone) *journal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.zones[zone] == nil {
-		s.zones[zone] = &journal{contents: s.config.Zones.NewContents(zone), bytes: s.metrics.journalled.WithLabelValues(zone.Name)}
+		s.zones[zone] = &journal{zones: s.config.Zones, zone: zone, contents: s.config.Zones.NewContents(zone), bytes: s.metrics.journalled.WithLabelValues(zone.Name)}
 	}
 	return s.zones[zone]
 }
