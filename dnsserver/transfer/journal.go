@@ -16,6 +16,7 @@ type journal struct {
 	zones *zones.Zones
 	zone  *zones.Zone
 	bytes prometheus.Gauge
+	most  int // octets of changes
 
 	mu       sync.Mutex
 	contents *zones.Contents
@@ -100,7 +101,7 @@ func (j *journal) note(change zones.Change) {
 	}
 	j.changes = append(j.changes, change)
 	j.size += sizeOf(change)
-	for j.size > maxJournal {
+	for j.size > j.most {
 		j.size -= sizeOf(j.changes[0])
 		j.changes = append(j.changes[:0:0], j.changes[1:]...)
 	}

@@ -216,7 +216,7 @@ func (s *Server) journal(zone *zones.Zone) *journal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.zones[zone] == nil {
-		s.zones[zone] = &journal{zones: s.config.Zones, zone: zone, contents: s.config.Zones.NewContents(zone), bytes: s.metrics.journalled.WithLabelValues(zone.Name)}
+		s.zones[zone] = &journal{zones: s.config.Zones, zone: zone, most: maxJournal, contents: s.config.Zones.NewContents(zone), bytes: s.metrics.journalled.WithLabelValues(zone.Name)}
 	}
 	return s.zones[zone]
 }
