@@ -3,6 +3,7 @@ package zones
 import (
 	"errors"
 	"hash/maphash"
+	"iter"
 	"maps"
 	"slices"
 
@@ -21,13 +22,15 @@ type Contents struct {
 	soa      *dns.SOA // nil: nothing was listed yet
 	sections map[string]*section
 	records  map[string]int  // packed, without compression, to how many sections have it
+	several  map[string]bool // of them, those that several have
 	touched  map[string]bool // whether it was there before, of those that may not be now, or may be
 	tooMany  int             // so many instances have more records than are remembered; 0: none
 }
 
-// maxContents is how many records of a zone are remembered: they take some 200 octets
-// each. A larger zone is listed anew each time, and its changes are not known.
-const maxContents = 500_000
+// maxContents is how many records of a zone are remembered: they take some 130 octets
+// each, and an instance with two tags has some 80. A larger zone is listed anew each
+// time, and its changes are not known.
+const maxContents = 1_000_000
 
 // section is a part of the list that is made anew as a whole.
 type section struct {
@@ -54,12 +57,34 @@ func (z *Zones) NewContents(zone *Zone) *Contents {
 }
 
 func (c *Contents) forget() {
-	c.soa, c.sections, c.records = nil, make(map[string]*section), make(map[string]int)
+	c.soa, c.sections, c.records, c.several = nil, make(map[string]*section), make(map[string]int), make(map[string]bool)
 }
 
-// Records returns the records that were listed last, packed without compression,
-// in an order that does not change.
-func (c *Contents) Records() []string { return slices.Sorted(maps.Keys(c.records)) }
+// Records yields the records that were listed last, each once, packed without
+// compression, and those of a name mostly in a row. It may be called while the next
+// list is made.
+func (c *Contents) Records() iter.Seq[string] {
+	lists, several := make([][]string, 0, len(c.sections)), maps.Clone(c.several)
+	for _, s := range c.sections {
+		lists = append(lists, s.records)
+	}
+	return func(yield func(string) bool) {
+		seen := make(map[string]bool)
+		for _, records := range lists {
+			for _, record := range records {
+				if several[record] {
+					if seen[record] {
+						continue
+					}
+					seen[record] = true
+				}
+				if !yield(record) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // Len returns how many records were listed last.
 func (c *Contents) Len() int { return len(c.records) }
@@ -151,8 +176,16 @@ func (c *Contents) count(record string, n int) {
 	if _, known := c.touched[record]; !known && c.touched != nil {
 		c.touched[record] = before > 0
 	}
-	if c.records[record] = before + n; before+n == 0 {
+	switch now := before + n; {
+	case now == 0:
 		delete(c.records, record)
+	default:
+		c.records[record] = now
+		if now > 1 {
+			c.several[record] = true
+		} else {
+			delete(c.several, record)
+		}
 	}
 }
 

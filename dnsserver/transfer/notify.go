@@ -53,10 +53,21 @@ func (s *Server) notify(ctx context.Context, zone *zones.Zone, target Target) er
 			s.tell(ctx, zone, target, serial)
 			told, first = serial, false
 			pause(ctx, notifyEvery-time.Since(began))
+			pause(ctx, s.rest(zone))
 		}
 		s.awaitChange(ctx, zone, serial)
 	}
 	return ctx.Err()
+}
+
+// rest is for how long a target is not told of more changes; see journal.rest.
+func (s *Server) rest(zone *zones.Zone) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j := s.zones[zone]; j != nil {
+		return j.rest()
+	}
+	return 0
 }
 
 // awaitChange waits until a zone has another serial, or ctx ends.
