@@ -387,6 +387,78 @@ func TestASignatureThatIsNotLastIsMalformed(t *testing.T) {
 	}
 }
 
+// TestEveryTransportLooksAtKeys asks for a zone and for a record, with a key and with
+// one that is wrong, over whatever there is.
+func TestEveryTransportLooksAtKeys(t *testing.T) {
+	l := newLab(t)
+	l.handsOn(t, transfer.Rule{Key: "xfr."})
+	s := serveAll(t, l)
+	for _, transport := range []string{"udp", "tcp", "tls", "https"} {
+		t.Run(transport, func(t *testing.T) {
+			ask := func(packed []byte) *dns.Msg {
+				var reply []byte
+				switch transport {
+				case "udp":
+					reply = raw(t, "udp", s.addr["tcp"], packed)
+				case "https":
+					reply = s.post(t, packed)
+				default:
+					c := &dns.Conn{Conn: s.dial(t, transport)}
+					if _, err := c.Write(packed); err != nil {
+						t.Fatal(err)
+					}
+					var err error
+					if reply, err = c.ReadMsgHeader(nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				m := new(dns.Msg)
+				if err := m.Unpack(reply); err != nil {
+					t.Fatal(err)
+				}
+				return m
+			}
+			padded := question("test.", dns.TypeSOA, 1232)
+			padded.IsEdns0().Option = append(padded.IsEdns0().Option, &dns.EDNS0_PADDING{Padding: make([]byte, 30)})
+			for _, request := range []*dns.Msg{axfr("test."), padded} {
+				isTransfer := request.Question[0].Qtype == dns.TypeAXFR
+				good, _ := signed(t, request, "xfr.", dns.HmacSHA256, xfrSecret, time.Now())
+				bad, _ := signed(t, request, "xfr.", dns.HmacSHA256, otherSecret, time.Now())
+				none, err := request.Pack()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if m := ask(bad); m.Rcode != dns.RcodeNotAuth || m.IsTsig() == nil || m.IsTsig().Error != dns.RcodeBadSig || len(m.Answer) > 0 {
+					t.Errorf("with another secret the reply is\n%v", m)
+				}
+				want := dns.RcodeSuccess
+				if isTransfer && (transport == "udp" || transport == "https") {
+					want = dns.RcodeRefused
+				}
+				if m := ask(good); m.Rcode != want || m.IsTsig() == nil {
+					t.Errorf("with the key the reply is\n%v", m)
+				}
+				if m := ask(none); isTransfer != (m.Rcode == dns.RcodeRefused) {
+					t.Errorf("without a key the reply is\n%v", m)
+				}
+			}
+		})
+	}
+}
+
+func TestASignedZoneIsHandedToNobody(t *testing.T) {
+	l := newSignedLab(t)
+	l.handsOn(t, transfer.Rule{Network: everywhere})
+	l.run(t)
+	for _, request := range []*dns.Msg{axfr("test."), axfr("corp.example."), ixfr(1)} {
+		for _, m := range append(l.transferred(t, request), exchange(t, l.lab, "udp", request)) {
+			if m.Rcode != dns.RcodeRefused || len(m.Answer) > 0 {
+				t.Errorf("%v", m)
+			}
+		}
+	}
+}
+
 // TestNetworksOfSecondariesAreNoStrings has addresses that look alike, and some that
 // are the same and do not.
 func TestNetworksOfSecondariesAreNoStrings(t *testing.T) {

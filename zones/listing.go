@@ -107,22 +107,26 @@ var ofServices = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeTXT, dns
 
 // service asks for all names that a service is found by. To ask for each of its tags
 // and instances as anybody else does would take a look at all instances each time;
-// those that have one in common are therefore put aside as a service of their own.
-// Where the service's name has a dot or an underscore, a name with a tag may mean
-// something else, and is asked for as it stands.
+// those that have one in common are therefore put aside before. Where the service's
+// name has a dot or an underscore, a name with a tag may mean something else, and is
+// asked for as it stands.
 func (l *listing) service(s *section, service *registry.Service) {
 	self := lower(service.Name)
 	short := strings.IndexByte(self, '.') < 0
 	plain := short && self[0] != '_'
 	long := name(strings.Split(self, ".")...) + name("service")
-	l.everywhere(s, service, nil, long)
+	endpoints, _ := l.z.endpointsOf(l.v, service)
+	l.everywhere(s, endpoints, nil, long)
 	if short {
 		for _, protocol := range [...]string{"_tcp", "_udp"} {
-			l.everywhere(s, service, nil, name("_"+self, protocol), name("_"+self, protocol)+name("service"))
+			l.everywhere(s, endpoints, nil, name("_"+self, protocol), name("_"+self, protocol)+name("service"))
 		}
 	}
-	for tag, some := range group(service, func(i *registry.Instance) []string { return i.Tags }) {
-		find := func(r *resolution) *Answer { return r.instances(some, nil, service.Stamp) }
+	for tag, some := range group(endpoints, func(i *registry.Instance) []string { return i.Tags }) {
+		find := func(r *resolution) *Answer {
+			r.among = slices.Clone(some)
+			return r.instances(service, nil, service.Stamp)
+		}
 		if !plain {
 			find = nil
 		}
@@ -131,11 +135,19 @@ func (l *listing) service(s *section, service *registry.Service) {
 			l.everywhere(s, some, find, name("_"+self, "_"+tag), name("_"+self, "_"+tag)+name("service"))
 		}
 	}
-	if !short {
-		return
+	if short {
+		l.instances(s, service, endpoints)
 	}
-	for id, one := range group(service, func(i *registry.Instance) []string { return []string{i.ID} }) {
-		find := func(r *resolution) *Answer { return r.instanceOf(one, id) }
+}
+
+// instances asks for the names of single instances.
+func (l *listing) instances(s *section, service *registry.Service, endpoints []registry.Endpoint) {
+	self := lower(service.Name)
+	for id, one := range group(endpoints, func(i *registry.Instance) []string { return []string{i.ID} }) {
+		find := func(r *resolution) *Answer {
+			r.among = slices.Clone(one)
+			return r.instanceOf(service, id)
+		}
 		for _, place := range l.places() {
 			for _, protocol := range [...]string{"_tcp", "_udp"} {
 				n := name(id, "_"+self, protocol)
@@ -146,20 +158,15 @@ func (l *listing) service(s *section, service *registry.Service) {
 	}
 }
 
-// group puts the instances of a service aside that have a word in common, in any
-// case.
-func group(service *registry.Service, words func(*registry.Instance) []string) map[string]*registry.Service {
-	groups := make(map[string]*registry.Service)
-	for _, i := range service.Instances {
-		for _, word := range words(i) {
+// group puts endpoints aside whose instances have a word in common, in any case.
+func group(endpoints []registry.Endpoint, words func(*registry.Instance) []string) map[string][]registry.Endpoint {
+	groups := make(map[string][]registry.Endpoint)
+	for _, e := range endpoints {
+		for _, word := range words(e.Instance) {
 			word = lower(word)
 			g := groups[word]
-			if g == nil {
-				g = &registry.Service{Name: service.Name, Index: service.Index, Stamp: service.Stamp}
-				groups[word] = g
-			}
-			if n := len(g.Instances); n == 0 || g.Instances[n-1] != i { // it may say the word twice
-				g.Instances = append(g.Instances, i)
+			if n := len(g); n == 0 || g[n-1].Instance != e.Instance { // it may say the word twice
+				groups[word] = append(g, e)
 			}
 		}
 	}
@@ -167,11 +174,11 @@ func group(service *registry.Service, words func(*registry.Instance) []string) m
 }
 
 // everywhere asks for names of a service, with and without the datacenter, and of
-// each of its ports.
-func (l *listing) everywhere(s *section, service *registry.Service, find func(*resolution) *Answer, names ...string) {
+// each of the endpoints' ports.
+func (l *listing) everywhere(s *section, endpoints []registry.Endpoint, find func(*resolution) *Answer, names ...string) {
 	var ports []string
-	for _, i := range service.Instances {
-		for _, p := range i.Ports {
+	for _, e := range endpoints {
+		for _, p := range e.Instance.Ports {
 			if port := lower(p.Name); !slices.Contains(ports, port) {
 				ports = append(ports, port)
 			}

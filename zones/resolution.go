@@ -17,9 +17,10 @@ type resolution struct {
 	owner string // and as master files have it
 	qtype uint16
 	zone  *Zone
-	home  string      // what targets end in; see appendHome
-	from  *resolution // whose CNAME led here
-	port  string      // of which of the instances' ports the name is; empty: of their default ones
+	home  string              // what targets end in; see appendHome
+	from  *resolution         // whose CNAME led here
+	port  string              // of which of the instances' ports the name is; empty: of their default ones
+	among []registry.Endpoint // of a service's instances, the ones to choose from; nil: all that may be used
 	about subject
 
 	text    []byte   // what was written for this question: the owner, and names of the registry's

@@ -117,9 +117,12 @@ func (r *resolution) instances(s *registry.Service, tags selection, stamp *regis
 // of the answer.
 func (r *resolution) endpoints(s *registry.Service, tags selection, id string) []registry.Endpoint {
 	r.about.service, r.about.tags, r.about.id = s, tags, id
-	endpoints, panics := r.z.endpointsOf(r.v, s)
-	if panics {
-		r.about.panic = r.panicNote(s)
+	endpoints := r.among
+	if endpoints == nil {
+		var panics bool
+		if endpoints, panics = r.z.endpointsOf(r.v, s); panics {
+			r.about.panic = r.panicNote(s)
+		}
 	}
 	if len(tags) == 0 && id == "" && r.port == "" {
 		return endpoints

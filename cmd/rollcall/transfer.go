@@ -131,6 +131,11 @@ func (t *transferSettings) refresh() time.Duration {
 // any.
 func (s *server) newTransfers(metrics prometheus.Registerer) (*transfer.Server, error) {
 	t := s.settings.transfers
+	for zone := range s.zones.All() {
+		if zone.Signer() != nil && len(t.allow) > 0 {
+			s.settings.logger.Warn("a zone with a key for DNSSEC is handed to no secondary, which could not sign it", "zone", zone.Name)
+		}
+	}
 	server, err := transfer.New(transfer.Config{
 		Registry: s.registry, Zones: s.zones, Freshness: s.registry.freshness, Allow: t.allow, Keys: t.keys, Notify: t.notify,
 		Source: notifySource(s.settings.dnsAddrs), Logger: s.settings.logger, Metrics: metrics,

@@ -31,10 +31,11 @@ const (
 func (s *Server) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for zone := range s.config.Zones.All() {
+		if s.config.Zones.Find(zone.Name) == nil || zone.Signer() != nil {
+			continue
+		}
 		for _, target := range s.config.Notify {
-			if s.config.Zones.Find(zone.Name) != nil {
-				group.Go(func() error { return s.notify(ctx, zone, target) })
-			}
+			group.Go(func() error { return s.notify(ctx, zone, target) })
 		}
 	}
 	group.Go(func() error {

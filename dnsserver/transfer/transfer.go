@@ -2,6 +2,9 @@
 // what has changed (IXFR, RFC 1995), and by telling them that something has
 // (NOTIFY, RFC 1996). It knows who may ask, by address or by key (TSIG, RFC 8945).
 //
+// A zone that is signed as it is asked is handed to nobody: a secondary could not
+// sign it.
+//
 // What a zone consists of is decided in package zones. Here its list is kept from
 // one transfer to the next, so that the difference is at hand: a journal, bounded in
 // size, in memory alone. After a restart, or for a secondary that was away for too
@@ -136,7 +139,7 @@ func (s *Server) answer(m *dns.Msg, from netip.Addr, signer *Signer, out *stream
 	q := m.Question[0]
 	zone := s.config.Zones.Find(q.Name)
 	switch {
-	case !s.allows(from, signer.Key()):
+	case !s.allows(from, signer.Key()), zone != nil && zone.Signer() != nil:
 		s.logRefusal(q.Name, from, signer.Key())
 		return dns.RcodeRefused, nil
 	case zone == nil:
@@ -182,7 +185,7 @@ func (s *Server) Answer(request []byte, from netip.Addr, key string) []byte {
 	reply := reply(m)
 	zone := s.config.Zones.Find(m.Question[0].Name)
 	switch {
-	case m.Question[0].Qtype != dns.TypeIXFR || !s.allows(from, key):
+	case m.Question[0].Qtype != dns.TypeIXFR, !s.allows(from, key), zone != nil && zone.Signer() != nil:
 		s.metrics.refused.Inc()
 		reply.Rcode = dns.RcodeRefused
 	case zone == nil:
