@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,10 +16,14 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"go.uber.org/goleak"
 
 	"github.com/rollcall-dns/rollcall/registry"
 	"github.com/rollcall-dns/rollcall/zones"
+	"github.com/rollcall-dns/rollcall/zones/static"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // source is a registry that is nothing but its View.
 type source struct {
@@ -40,9 +47,9 @@ func newSource() *source {
 	return &source{feed: registry.NewFeed(tx.Commit().View)}
 }
 
-func newServer(t testing.TB, s *source, config Config) *Server {
+func newServer(t testing.TB, s *source, config Config, files ...*static.File) *Server {
 	t.Helper()
-	z, err := zones.New(zones.Config{Zones: []string{"test."}, Node: "n1", Service: "rollcall", TTL: time.Second, NegativeTTL: time.Second})
+	z, err := zones.New(zones.Config{Zones: []string{"test."}, Node: "n1", Service: "rollcall", TTL: time.Second, NegativeTTL: time.Second, Files: files})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,6 +154,42 @@ func TestAChangeDoesNotWaitForAReplyToTheOneBefore(t *testing.T) {
 			time.Sleep(time.Minute)
 		})
 		if want := []string{"0:1000", "1:1000", "3:1000", "7:1000", "8:1001"}; !slices.Equal(got, want) {
+			t.Errorf("they were told %v", got)
+		}
+	})
+}
+
+func TestAChangedZoneFileIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "zone")
+		write := func(serial int) {
+			text := fmt.Sprintf("$TTL 60\n@ IN SOA ns1 hostmaster %d 3600 600 86400 30\n@ IN NS ns1\nns1 IN A 10.9.0.%d\n", serial, serial)
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(5)
+		file, err := static.Open("corp.example.", path, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go func() { _ = file.Run(ctx, func() {}) }()
+		server := newServer(t, newSource(), Config{Notify: []Target{{Addr: netip.MustParseAddrPort("127.0.0.1:53")}}}, file)
+		var got []uint32
+		server.send = func(_ context.Context, zone *zones.Zone, _ Target, serial uint32) error {
+			if zone.Name == "corp.example." {
+				got = append(got, serial)
+			}
+			return nil
+		}
+		go func() { _ = server.Run(ctx) }()
+		time.Sleep(5 * time.Second)
+		write(6)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if want := []uint32{5, 6}; !slices.Equal(got, want) {
 			t.Errorf("they were told %v", got)
 		}
 	})
