@@ -1,6 +1,8 @@
 package dnsserver
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -34,9 +36,17 @@ func (w *worker) asksForZone(msg []byte) bool {
 const streamTransfer = 10 * time.Second
 
 // transfer answers a request for a zone.
-func (c *connection) transfer(w *worker, query []byte) error {
+func (c *connection) transfer(w *worker, query []byte) (err error) {
+	defer w.publish()
+	defer func() {
+		if fault := recover(); fault != nil {
+			w.panics.Add(1)
+			w.logger.Error("a transfer ended in a panic", "query", fmt.Sprintf("%x", query[:min(len(query), 512)]), "panic", fmt.Sprint(fault))
+			err = errPanic
+		}
+	}()
 	w.request(&w.queries[0], c.peer.Addr())
-	err := w.transfers.Serve(query, c.peer.Addr(), func(message []byte) error {
+	err = w.transfers.Serve(query, c.peer.Addr(), func(message []byte) error {
 		if c.all.ends() { // it could take long, and a secondary comes again
 			return net.ErrClosed
 		}
@@ -46,9 +56,11 @@ func (c *connection) transfer(w *worker, query []byte) error {
 	if err != nil {
 		w.errors[errorWrite].Add(1)
 	}
-	w.publish()
 	return err
 }
+
+// errPanic is why a connection ends in the middle of a transfer.
+var errPanic = errors.New("the transfer ended in a panic")
 
 // ends tells whether the connections are to end.
 func (cs *connections) ends() bool {

@@ -41,6 +41,17 @@ type place struct {
 	dir    string
 }
 
+// needs skips a test whose program is not there.
+func needs(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("%s is not installed, and .ci/install should have", program)
+		}
+		t.Skipf("%s is not installed: .ci/install does that", program)
+	}
+}
+
 func newPlace(t *testing.T, program string) *place {
 	t.Helper()
 	requireProgram(t, program)
@@ -50,12 +61,7 @@ func newPlace(t *testing.T, program string) *place {
 // requireProgram skips a test of a program that is not installed.
 func requireProgram(t *testing.T, program string) {
 	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is not installed, and .ci/install should have", program)
-		}
-		t.Skipf("%s is not installed: .ci/install does that", program)
-	}
+	needs(t, program)
 }
 
 // placeAt returns a place with a server.

@@ -55,12 +55,7 @@ func (a socketAddr) String() string { return net.JoinHostPort(a.host, a.port) }
 
 func newPrimary(t *testing.T, program string) *primary {
 	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is not installed, and .ci/install should have", program)
-		}
-		t.Skipf("%s is not installed: .ci/install does that", program)
-	}
+	needs(t, program)
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret)
 	p := &primary{
