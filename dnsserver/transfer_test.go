@@ -91,7 +91,7 @@ func TestNobodyTransfersUnlessTheyAreNamed(t *testing.T) {
 			prepare(l)
 			l.run(t)
 			for _, request := range []*dns.Msg{axfr("test."), ixfr(1), axfr("web.service.test."), axfr("elsewhere.")} {
-				replies := append(l.transferred(t, request), exchange(t, l, "udp", request))
+				replies := append(l.transferred(t, request), converse(t, l, "udp", request))
 				for _, m := range replies {
 					if m.Rcode != dns.RcodeRefused || len(m.Answer)+len(m.Ns)+len(m.Extra) > 0 {
 						t.Errorf("%v\nis answered with\n%v", request.Question, m)
@@ -103,7 +103,7 @@ func TestNobodyTransfersUnlessTheyAreNamed(t *testing.T) {
 }
 
 // exchange asks over a socket.
-func exchange(t testing.TB, l *lab, network string, m *dns.Msg) *dns.Msg {
+func converse(t testing.TB, l *lab, network string, m *dns.Msg) *dns.Msg {
 	t.Helper()
 	reply, _, err := (&dns.Client{Net: network, Timeout: 5 * time.Second}).Exchange(m, l.server.Addrs()[0].String())
 	if err != nil {
@@ -142,7 +142,7 @@ func TestRequestsForZones(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			var messages []*dns.Msg
 			if row.network == "udp" {
-				messages = []*dns.Msg{exchange(t, l, "udp", row.request)}
+				messages = []*dns.Msg{converse(t, l, "udp", row.request)}
 			} else {
 				messages = l.transferred(t, row.request)
 			}
@@ -221,7 +221,7 @@ func TestIXFRHasWhatHasChanged(t *testing.T) {
 	l.register(t, registry.Instance{Service: "web", ID: "1", Port: 81, Address: "10.0.0.1"})
 	_ = l.transferred(t, axfr("test.")) // of somebody else: there are two changes then
 	l.register(t, registry.Instance{Service: "web", ID: "2", Port: 80, Address: "10.0.0.2"})
-	m := exchange(t, l, "tcp", ixfr(serial))
+	m := converse(t, l, "tcp", ixfr(serial))
 	newest := l.zones.Primary().Serial(l.registry.View())
 	if soa := m.Answer[0].(*dns.SOA); soa.Serial != newest {
 		t.Fatalf("the first SOA has %d, and %d is the newest", soa.Serial, newest)
@@ -451,7 +451,7 @@ func TestASignedZoneIsHandedToNobody(t *testing.T) {
 	l.handsOn(t, transfer.Rule{Network: everywhere})
 	l.run(t)
 	for _, request := range []*dns.Msg{axfr("test."), axfr("corp.example."), ixfr(1)} {
-		for _, m := range append(l.transferred(t, request), exchange(t, l.lab, "udp", request)) {
+		for _, m := range append(l.transferred(t, request), converse(t, l.lab, "udp", request)) {
 			if m.Rcode != dns.RcodeRefused || len(m.Answer) > 0 {
 				t.Errorf("%v", m)
 			}
