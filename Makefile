@@ -9,7 +9,7 @@ CGO     := $(shell go env CGO_ENABLED)
 RACE    := $(if $(filter 1,$(CGO)),-race)
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test lint consul bench bench-scale bench-peers plots cover vulncheck clean
+.PHONY: help build run test lint consul fuzz bench bench-scale bench-peers plots cover vulncheck clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
@@ -33,6 +33,15 @@ consul: ## build the Consul that tests start, at bin/consul; the first time it t
 	testdata/consul/build
 
 COUNT ?= 6
+
+FUZZTIME ?= 60s
+
+fuzz: ## run every fuzz target for FUZZTIME each, 60s unless it says otherwise
+	@go list ./... | while read -r package; do \
+		go test -list '^Fuzz' "$$package" | grep '^Fuzz' | while read -r target; do \
+			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+		done || exit 1; \
+	done
 
 bench: ## run the Go benchmarks of all packages, COUNT times each, as benchstat reads them
 	go test -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 2h ./...
