@@ -29,15 +29,8 @@ func newServer(t testing.TB) *server {
 	t.Helper()
 	s := &server{}
 	s.answer(func(w dns.ResponseWriter, m *dns.Msg) { _ = w.WriteMsg(reply(m, "192.0.2.1")) })
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, p := listen(t)
 	s.addr = l.Addr().String()
-	p, err := net.ListenPacket("udp", s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, m *dns.Msg) {
 		if m.Question[0].Qtype != dns.TypeHINFO { // which asks about a loop
 			s.queries.Add(1)
@@ -53,6 +46,23 @@ func newServer(t testing.TB) *server {
 		t.Cleanup(func() { _ = d.Shutdown(); <-ended })
 	}
 	return s
+}
+
+// listen takes a port that is free for TCP and UDP.
+func listen(t testing.TB) (net.Listener, net.PacketConn) {
+	t.Helper()
+	for range 20 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, err := net.ListenPacket("udp", l.Addr().String()); err == nil {
+			return l, p
+		}
+		l.Close()
+	}
+	t.Fatal("no port is free for TCP and UDP")
+	return nil, nil
 }
 
 func (s *server) answer(handle func(w dns.ResponseWriter, m *dns.Msg)) { s.handle.Store(&handle) }
