@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -49,8 +50,12 @@ func TestScripts(t *testing.T) {
 			"http": httpInScript, "ask": askInScript, "log": logInScript, "eventually": eventually, "target": setTarget,
 		},
 		Condition: func(condition string) (bool, error) {
-			if condition == "root" {
+			switch condition {
+			case "root":
 				return os.Geteuid() == 0, nil
+			case "resolved":
+				_, err := os.Stat(resolvedDir() + "/lib/systemd/systemd-resolved")
+				return err == nil, nil
 			}
 			return false, fmt.Errorf("there is no condition %q", condition)
 		},
@@ -72,6 +77,44 @@ func TestNoStoryEndsEarly(t *testing.T) {
 		for n, line := range strings.Split(string(text), "\n") {
 			if words := strings.Fields(line); len(words) > 0 && words[0] == "stop" {
 				t.Errorf("%s:%d: stop ends the story: terminate ends rollcall", story, n+1)
+			}
+		}
+	}
+}
+
+// resolvedDir is below which systemd-resolved is: the root, or where .ci/install
+// unpacks it to, because it takes over /etc/resolv.conf where it is installed.
+func resolvedDir() string {
+	if dir, err := filepath.Abs("../../bin/systemd-resolved"); err == nil {
+		if _, err := os.Stat(dir); err == nil {
+			return dir
+		}
+	}
+	return ""
+}
+
+// TestNothingIsSkippedInCI looks for what the stories need.
+func TestNothingIsSkippedInCI(t *testing.T) {
+	if os.Getenv("CI") == "" {
+		t.Skip("skipped: elsewhere than in CI programs may be missing")
+	}
+	stories, err := filepath.Glob(filepath.Join("..", "..", "testdata", "script", "*.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, story := range stories {
+		text, err := os.ReadFile(story)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, program := range regexp.MustCompile(`(?m)^\[!?exec:([^\]]+)\]`).FindAllStringSubmatch(string(text), -1) {
+			if _, err := exec.LookPath(program[1]); err != nil {
+				t.Errorf("%s: %v: .ci/install should have installed it", story, err)
+			}
+		}
+		if strings.Contains(string(text), "[!resolved]") && resolvedDir() == "" {
+			if _, err := exec.LookPath("resolvectl"); err != nil {
+				t.Errorf("%s: systemd-resolved is missing: .ci/install should have unpacked it", story)
 			}
 		}
 	}
@@ -117,6 +160,7 @@ func setUp(env *testscript.Env) error {
 	}
 	env.Setenv("DEPLOY", deploy)
 	env.Setenv("PAGES", filepath.Join(deploy, "../docs/integrations"))
+	env.Setenv("RESOLVED", resolvedDir())
 	return nil
 }
 
