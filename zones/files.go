@@ -204,6 +204,9 @@ func (r *resolution) through(f *static.Zone, found static.Found) *Answer {
 		fromWildcard: found.Encloser != "" || len(found.Records) > 1,
 	}
 	a.Records[len(a.Records)-1].Made = len(found.Records) > 1
+	if r.wants(dns.TypeCNAME) {
+		return a // made of a DNAME, it is what was asked for
+	}
 	wire, ok := pack(target)
 	if !ok || r.z.match(wire) == nil {
 		a.Beyond = target

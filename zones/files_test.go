@@ -72,6 +72,8 @@ child   NS ns1
 		{"to a name that is not there", v, "dead.corp.example. A", "; NXDOMAIN: no name nobody.corp.example. is in the file of corp.example.\n dead.corp.example. 60 IN CNAME nobody.corp.example." + soaCorp},
 		{"as far as it is ours", v, "out.corp.example. A", "; NOERROR\n out.corp.example. 60 IN CNAME www.elsewhere.example."},
 		{"once round", v, "loop.corp.example. A", "; NOERROR: the alias loop.corp.example. leads back to that name\n loop.corp.example. 60 IN CNAME pool.corp.example.\n pool.corp.example. 60 IN CNAME loop.corp.example."},
+		{"an alias that a DNAME makes, which is asked for", v, "x.old.corp.example. CNAME", "; NOERROR\n old.corp.example. 60 IN DNAME sub.consul.\n x.old.corp.example. 60 IN CNAME x.sub.consul."},
+		{"or is any record", v, "x.old.corp.example. ANY", "; NOERROR\n old.corp.example. 60 IN DNAME sub.consul.\n x.old.corp.example. 60 IN CNAME x.sub.consul."},
 		{"through a DNAME", v, "x.old.corp.example. A", "; NXDOMAIN: no name in consul. has the form of x.sub\n old.corp.example. 60 IN DNAME sub.consul.\n x.old.corp.example. 60 IN CNAME x.sub.consul." + soa7},
 		{"no record of the type", v, "web.corp.example. TXT", "; NOERROR" + soaCorp},
 		{"an empty non-terminal", v, "_tcp.corp.example. A", "; NOERROR" + soaCorp},
