@@ -41,11 +41,17 @@ type Config struct {
 // Cache holds packed answers by their question. Its methods may be called from
 // any goroutine.
 type Cache struct {
-	store      *ristretto.Cache[uint64, *Packed]
-	seed       maphash.Seed // of this process: nobody outside can make keys collide
+	*shelf
+	seed       maphash.Seed // of this Cache: nobody outside can make keys collide
 	offered    *offered
 	maxAnswers int
-	packers    sync.Pool // of *packer
+}
+
+// shelf is the memory of a Cache, and of those that succeed it.
+type shelf struct {
+	store    *ristretto.Cache[uint64, *Packed]
+	maxBytes int64
+	packers  sync.Pool // of *packer
 
 	hits, misses    [stripes]stripe
 	evicted, denied atomic.Uint64
@@ -68,7 +74,7 @@ func New(config Config) (*Cache, error) {
 	if config.MaxAnswers == 0 {
 		config.MaxAnswers = 100
 	}
-	c := &Cache{seed: maphash.MakeSeed(), offered: newOffered(config.MaxBytes), maxAnswers: config.MaxAnswers}
+	c := &Cache{shelf: &shelf{maxBytes: config.MaxBytes}, seed: maphash.MakeSeed(), offered: newOffered(config.MaxBytes), maxAnswers: config.MaxAnswers}
 	c.packers.New = func() any { return newPacker() }
 	var err error
 	c.store, err = ristretto.NewCache(&ristretto.Config[uint64, *Packed]{
@@ -88,6 +94,14 @@ func New(config Config) (*Cache, error) {
 		return nil, fmt.Errorf("registering the cache's metrics: %w", err)
 	}
 	return c, nil
+}
+
+// Successor returns a Cache in which nothing is found yet, for answers that are
+// made in another way from now on. It has the memory and the metrics of c, and is
+// closed with it. Whoever still works with c goes on to, and neither finds what the
+// other keeps: a key has another hash in each. What c has kept makes room in time.
+func (c *Cache) Successor(maxAnswers int) *Cache {
+	return &Cache{shelf: c.shelf, seed: maphash.MakeSeed(), offered: newOffered(c.maxBytes), maxAnswers: maxAnswers}
 }
 
 // Get returns the answer to a question, or nil where there is none that is still

@@ -23,6 +23,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -67,7 +68,7 @@ type Config struct {
 
 // Server answers DNS queries.
 type Server struct {
-	pipeline  *pipeline
+	newest    atomic.Pointer[pipeline]
 	config    Config
 	listeners []*listener
 	udp       []*socket
@@ -88,33 +89,27 @@ func New(config Config) (*Server, error) {
 	if config.UDPSize == 0 {
 		config.UDPSize = cache.UDPSize
 	}
-	p := &pipeline{
-		registry: config.Registry, zones: config.Zones, cache: config.Cache, logger: config.Logger,
-		freshness: config.Freshness, maxStale: config.MaxStale, metrics: newMetrics(), denials: make(denials),
-		cookies: newCookies(time.Now()), limiter: newLimiter(config.RateLimit), udpSize: config.UDPSize, asker: config.Asker, transfers: config.Transfers,
+	if config.Freshness == nil {
+		config.Freshness = func() *registry.Freshness { return &always }
 	}
-	if config.Zones.Signs() {
-		p.signing = newSigning()
+	s := &Server{config: config}
+	first := &pipeline{
+		newest: &s.newest, registry: config.Registry, logger: config.Logger, freshness: config.Freshness,
+		metrics: newMetrics(), cookies: newCookies(time.Now()), udpSize: config.UDPSize, asker: config.Asker,
 	}
-	if p.freshness == nil {
-		p.freshness = func() *registry.Freshness { return &always }
+	if err := s.publish(first, config); err != nil {
+		return nil, err
 	}
-	for zone := range config.Zones.All() {
-		if err := p.denials.prepare(zone, config); err != nil {
-			return nil, fmt.Errorf("prepare the answers for names that are not in %s: %w", zone.Name, err)
-		}
+	if config.Metrics == nil {
+		return s, nil
 	}
-	if config.Metrics != nil {
-		if err := config.Metrics.Register(p.metrics); err != nil {
-			return nil, fmt.Errorf("register the metrics of DNS: %w", err)
-		}
-		if p.signing != nil {
-			if err := config.Metrics.Register(signaturesMade(config.Zones)); err != nil {
-				return nil, fmt.Errorf("register the metrics of signatures: %w", err)
-			}
-		}
+	if err := config.Metrics.Register(first.metrics); err != nil {
+		return nil, fmt.Errorf("register the metrics of DNS: %w", err)
 	}
-	return &Server{pipeline: p, config: config}, nil
+	if err := config.Metrics.Register(signaturesMade(&s.newest)); err != nil {
+		return nil, fmt.Errorf("register the metrics of signatures: %w", err)
+	}
+	return s, nil
 }
 
 // Listen takes all addresses. From then on queries queue up.
@@ -191,9 +186,9 @@ func (s *Server) Run(ctx context.Context) error {
 	defer hurry()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(pendingTime, hurry) })()
 	for _, socket := range s.udp {
-		group.Go(func() error { return socket.serve(patient, s.pipeline) })
+		group.Go(func() error { return socket.serve(patient, s.newest.Load()) })
 	}
-	connections := newConnections(patient, s.pipeline)
+	connections := newConnections(patient, s.newest.Load())
 	for _, l := range s.listeners {
 		group.Go(func() error { return connections.serveOn(l) })
 	}

@@ -73,7 +73,7 @@ func newLabFrom(t testing.TB, config zones.Config) *lab {
 			t.Error(err)
 		}
 	})
-	return &lab{pipeline: s.pipeline, registry: r, server: s, measured: measured}
+	return &lab{pipeline: s.newest.Load(), registry: r, server: s, measured: measured}
 }
 
 func (l *lab) register(t testing.TB, i registry.Instance) {

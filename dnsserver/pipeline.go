@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -29,6 +30,8 @@ const (
 
 // pipeline answers queries. It is shared by all transports.
 type pipeline struct {
+	newest *atomic.Pointer[pipeline] // of the Server: another one after Reconfigure
+
 	registry registry.Registry
 	zones    *zones.Zones
 	cache    *cache.Cache
@@ -68,6 +71,7 @@ type worker struct {
 const ahead = cache.WarmLen
 
 func (p *pipeline) newWorker(transport string) *worker {
+	p = p.newest.Load()
 	w := &worker{pipeline: p, tally: p.metrics.newTally(transport), resolver: p.zones.NewResolver()}
 	w.keeps = transport == "tcp" || transport == "tls"
 	if w.stream = transport != "udp"; w.stream {

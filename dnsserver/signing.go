@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -49,10 +50,10 @@ func (s *signing) allows(client netip.Addr, stream bool, now time.Time) bool {
 }
 
 // signaturesMade is the metric of what signing costs.
-func signaturesMade(z *zones.Zones) prometheus.Collector {
+func signaturesMade(newest *atomic.Pointer[pipeline]) prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "rollcall_dns_signatures_total", Help: "Signatures made for zones with keys.",
-	}, func() float64 { return float64(z.SignaturesMade()) })
+	}, func() float64 { return float64(newest.Load().zones.SignaturesMade()) })
 }
 
 // extend makes the key of a query that of its signed answer, if it is for one.
@@ -64,8 +65,11 @@ func (w *worker) extend(q *query) {
 	}
 }
 
-// tick reads the clock, once for a batch.
+// tick follows the newest pipeline and reads the clock, once for a batch.
 func (w *worker) tick() {
+	if p := w.newest.Load(); p != w.pipeline {
+		w.follow(p)
+	}
 	if w.now = time.Now(); w.signing != nil {
 		w.period = dnssec.PeriodAt(w.now)
 	}

@@ -53,7 +53,7 @@ func (r *Runner) permit(c *registry.Check, to netip.AddrPort) error {
 		return fmt.Errorf("no check may go to %s", a)
 	case r.isForbidden(a, to.Port()):
 		return fmt.Errorf("no check may go to rollcall's own HTTP endpoint, %s", to)
-	case within(r.config.Allow, a), r.isOwn(c, a):
+	case within(*r.allow.Load(), a), r.isOwn(c, a):
 		return nil
 	}
 	return fmt.Errorf("a check may not go to %s, which is neither its instance's own address nor allowed by --check-allow", a)

@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,6 +42,7 @@ type Config struct {
 // Runner runs the checks of a registry.
 type Runner struct {
 	config  Config
+	allow   atomic.Pointer[[]netip.Prefix]
 	metrics *metrics
 	started time.Time
 
@@ -65,7 +67,7 @@ func New(config Config) *Runner {
 	if config.probe == nil {
 		config.probe = newProber
 	}
-	return &Runner{
+	r := &Runner{
 		config:  config,
 		metrics: newMetrics(config.Metrics),
 		tasks:   make(map[*registry.Lease]*task),
@@ -73,7 +75,12 @@ func New(config Config) *Runner {
 		sooner:  make(chan struct{}, 1),
 		slots:   slots{all: config.Concurrency},
 	}
+	r.Allow(config.Allow)
+	return r
 }
+
+// Allow replaces the networks that checks may go to, from the next connection on.
+func (r *Runner) Allow(networks []netip.Prefix) { r.allow.Store(&networks) }
 
 // task is a check that is run.
 type task struct {

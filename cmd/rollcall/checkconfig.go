@@ -1,11 +1,9 @@
 package main
 
 import (
-	"fmt"
-	"strings"
+	"io"
 
 	"github.com/urfave/cli/v2"
-	"go.yaml.in/yaml/v3"
 )
 
 func checkConfigCommand() *cli.Command {
@@ -28,47 +26,25 @@ func checkConfigCommand() *cli.Command {
 					return err
 				}
 			}
-			_, sources, err := configure(ctx)
+			settings, sources, err := configure(ctx, nil)
 			if err != nil || !ctx.Bool("print") {
 				return err
 			}
-			return printSettings(ctx, sources)
+			return printSettings(ctx.App.Writer, settings, sources)
 		},
 	}
 }
 
 // printSettings prints the settings as a configuration file, with a comment on
 // each that tells where it is from.
-func printSettings(ctx *cli.Context, sources map[string]source) error {
-	t := newTable(ctx.App.Writer)
+func printSettings(w io.Writer, settings *settings, sources map[string]source) error {
+	t := newTable(w)
 	for _, f := range serveFlags() {
 		name := f.Names()[0]
 		if name == "config" {
 			continue
 		}
-		var value any = fmt.Sprint(ctx.Value(name))
-		switch v := ctx.Value(name).(type) {
-		case cli.StringSlice:
-			value = separate(v.Value())
-		case bool, int:
-			value = v
-		}
-		text, err := flow(value)
-		if err != nil {
-			return err
-		}
-		t.row(name+": "+text, "# "+sources[name].text)
+		t.row(name+": "+settings.values[name], "# "+sources[name].text)
 	}
 	return t.w.Flush()
-}
-
-// flow writes a value as YAML on one line.
-func flow(value any) (string, error) {
-	var node yaml.Node
-	if err := node.Encode(value); err != nil {
-		return "", err
-	}
-	node.Style |= yaml.FlowStyle
-	text, err := yaml.Marshal(&node)
-	return strings.TrimSpace(string(text)), err
 }

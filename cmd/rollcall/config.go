@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"regexp"
 	"slices"
@@ -16,24 +17,27 @@ import (
 // they are: the default, the configuration file, the environment, and the
 // command line.
 type source struct {
-	text string // where it is from, for people: "default", "rollcall.yaml:3", "ROLLCALL_TTL", "--ttl"
+	text string // where it is from, for people: "default", "rollcall.yaml:3:1", "ROLLCALL_TTL", "--ttl"
 	code int    // the exit code of a mistake there
 }
 
 // configure reads the configuration file, where one is given, into those flags
 // that are not set otherwise. It returns the settings and where each is from.
-// The error names the place of every mistake.
-func configure(ctx *cli.Context) (*settings, map[string]source, error) {
+// The error names the place of every mistake. Whatever the settings open logs to
+// logger, or as the flags say where that is nil.
+func configure(ctx *cli.Context, logger *slog.Logger) (*settings, map[string]source, error) {
 	sources := make(map[string]source)
 	for _, f := range serveFlags() {
 		sources[f.Names()[0]] = sourceOf(ctx, f)
 	}
-	if err := readConfig(ctx, sources); err != nil {
+	err := readConfig(ctx, sources)
+	if err != nil {
 		return nil, nil, err
 	}
-	s, mistakes := readSettings(ctx)
+	s, mistakes := readSettings(ctx, logger)
 	if mistakes == nil {
-		return s, sources, nil
+		s.values, err = valuesOf(ctx)
+		return s, sources, err
 	}
 	code, lines := exitConfig, make([]error, len(mistakes))
 	for i, m := range mistakes {
@@ -45,6 +49,38 @@ func configure(ctx *cli.Context) (*settings, map[string]source, error) {
 		}
 	}
 	return nil, nil, &failure{code, errors.Join(lines...)}
+}
+
+// valuesOf returns the flags' values as YAML on one line, by the flags' names.
+func valuesOf(ctx *cli.Context) (map[string]string, error) {
+	values := make(map[string]string)
+	for _, f := range serveFlags() {
+		name := f.Names()[0]
+		var value any = fmt.Sprint(ctx.Value(name))
+		switch v := ctx.Value(name).(type) {
+		case cli.StringSlice:
+			value = separate(v.Value())
+		case bool, int:
+			value = v
+		}
+		text, err := flow(value)
+		if err != nil {
+			return nil, fmt.Errorf("writing %s as YAML: %w", name, err)
+		}
+		values[name] = text
+	}
+	return values, nil
+}
+
+// flow writes a value as YAML on one line.
+func flow(value any) (string, error) {
+	var node yaml.Node
+	if err := node.Encode(value); err != nil {
+		return "", err
+	}
+	node.Style |= yaml.FlowStyle
+	text, err := yaml.Marshal(&node)
+	return strings.TrimSpace(string(text)), err
 }
 
 // sourceOf tells where a flag's value is from, as long as no file was read.
@@ -80,7 +116,7 @@ func readConfig(ctx *cli.Context, sources map[string]source) error {
 	for i := 0; i < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
 		name := key.Value
-		at := fmt.Sprintf("%s:%d", file, key.Line)
+		at := fmt.Sprintf("%s:%d:%d", file, key.Line, key.Column)
 		_, known := sources[name]
 		switch line, twice := seen[name], seen[name] > 0; {
 		case !known || name == "config":
@@ -118,7 +154,7 @@ func parseConfig(file string) (*yaml.Node, error) {
 	}
 	root := document.Content[0]
 	if root.Kind != yaml.MappingNode {
-		return nil, fail(exitConfig, "%s:%d: the file must hold lines of the form NAME: VALUE", file, root.Line)
+		return nil, fail(exitConfig, "%s:%d:%d: the file must hold lines of the form NAME: VALUE", file, root.Line, root.Column)
 	}
 	return root, nil
 }

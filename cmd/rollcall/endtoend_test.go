@@ -146,7 +146,7 @@ func TestKilledServerLosesNothing(t *testing.T) {
 }
 
 // startProcess starts rollcall as a process and waits until it is ready.
-func startProcess(t *testing.T, dir string) (child *exec.Cmd, api, dnsAddr string) {
+func startProcess(t *testing.T, dir string, flags ...string) (child *exec.Cmd, api, dnsAddr string) {
 	t.Helper()
 	path, err := exec.LookPath("rollcall")
 	if err != nil {
@@ -154,6 +154,7 @@ func startProcess(t *testing.T, dir string) (child *exec.Cmd, api, dnsAddr strin
 	}
 	addr, dnsAddr := freePort(), freePort()
 	child = exec.Command(path, "serve", "--dns-addr", dnsAddr, "--admin-addr", addr, "--data-dir", filepath.Join(dir, "state"), "--node", "host-1")
+	child.Args = append(child.Args, flags...)
 	var out bytes.Buffer
 	child.Stdout, child.Stderr = &out, &out
 	if err := child.Start(); err != nil {

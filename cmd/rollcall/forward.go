@@ -102,7 +102,7 @@ func (s *server) openAsker(metrics prometheus.Registerer) (err error) {
 	}
 	s.asker, err = forward.New(forward.Config{
 		Routes: settings.routes, Clients: settings.clients, PrivateNames: settings.privateNames,
-		Ours: s.zones.Encloses, Cache: s.others, Logger: s.settings.logger, Metrics: metrics,
+		Ours: func(name []byte) int { return s.zones().Encloses(name) }, Cache: s.others, Logger: s.settings.logger, Metrics: metrics,
 	})
 	return err
 }

@@ -9,7 +9,7 @@ import (
 
 // newLogger returns a logger in a format; auto is text on terminals and JSON
 // everywhere else.
-func newLogger(w io.Writer, format string, least slog.Level) (*slog.Logger, error) {
+func newLogger(w io.Writer, format string, least slog.Leveler) (*slog.Logger, error) {
 	options := &slog.HandlerOptions{Level: least}
 	switch {
 	case format == "text" || format == "auto" && isTerminal(w):

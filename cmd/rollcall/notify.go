@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -17,28 +18,30 @@ import (
 type supervisor struct {
 	conn     net.Conn      // nil: nobody wants to know
 	watchdog time.Duration // how often it wants a sign of life; zero: never
+	told     atomic.Bool   // that the program is ready
 }
 
-// newSupervisor follows the environment that a service manager sets.
-func newSupervisor() (*supervisor, error) {
+// reach follows the environment that a service manager sets. It comes before all
+// other methods.
+func (s *supervisor) reach() error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
-		return new(supervisor), nil
+		return nil
 	}
 	if strings.HasPrefix(path, "@") {
 		path = "\x00" + path[1:] // an abstract name
 	}
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
-		return nil, fmt.Errorf("reaching the service manager: %w", err)
+		return fmt.Errorf("reaching the service manager: %w", err)
 	}
-	s := &supervisor{conn: conn}
+	s.conn = conn
 	if pid := os.Getenv("WATCHDOG_PID"); pid == "" || pid == strconv.Itoa(os.Getpid()) {
 		if µs, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64); err == nil && µs > 0 {
 			s.watchdog = time.Duration(µs) * time.Microsecond / 2
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // tell sends lines of NAME=VALUE. Nobody can be told that it failed.
@@ -50,13 +53,15 @@ func (s *supervisor) tell(lines ...string) {
 
 // supervise tells the service manager when the server is ready, and gives it
 // signs of life until ctx ends: only as long as a question is answered.
-func (s *server) supervise(ctx context.Context, to *supervisor) error {
+func (s *server) supervise(ctx context.Context) error {
+	to := s.supervisor
 	if to.conn == nil {
 		return nil
 	}
 	defer to.conn.Close()
 	defer to.tell("STOPPING=1", "STATUS=shutting down")
 	s.awaitSync(ctx)
+	to.told.Store(true)
 	to.tell("READY=1", s.statusLine())
 	if to.watchdog == 0 {
 		<-ctx.Done()

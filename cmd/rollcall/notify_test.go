@@ -32,11 +32,16 @@ func TestTheServiceManagerIsTold(t *testing.T) {
 		}
 	}
 	t.Run("while it runs", func(t *testing.T) {
-		running(t)
+		s := running(t)
 		wants("READY=1")
 		wants("STATUS=1 services, 1 instances")
 		wants("WATCHDOG=1")
 		wants("WATCHDOG=1")
+		if _, err := s.reload(t.Context()); err == nil {
+			t.Error("settings from nowhere were read anew")
+		}
+		wants("RELOADING=1")
+		wants("READY=1")
 	})
 	wants("STOPPING=1")
 }

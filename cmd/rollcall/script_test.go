@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 //
 //	serve [FLAG]...           start rollcall on $DNS and $HTTP, its state in $WORK/state
 //	terminate, crash          end it with SIGTERM, with SIGKILL
+//	hangup                    send it SIGHUP
 //	http METHOD PATH [BODY]   ask $HTTP; the reply is the standard output
 //	ask NAME TYPE             ask $DNS; response code, records and reason are the standard output
 //	log                       what rollcall has logged so far
@@ -47,7 +48,7 @@ func TestScripts(t *testing.T) {
 		Setup:               setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": serveInScript, "terminate": end(syscall.SIGTERM), "crash": end(syscall.SIGKILL),
-			"http": httpInScript, "ask": askInScript, "log": logInScript, "eventually": eventually, "target": setTarget,
+			"http": httpInScript, "ask": askInScript, "log": logInScript, "hangup": hangUpInScript, "eventually": eventually, "target": setTarget,
 		},
 		Condition: func(condition string) (bool, error) {
 			switch condition {
@@ -227,6 +228,10 @@ func end(signal syscall.Signal) func(*testscript.TestScript, bool, []string) {
 		}
 		s.server = nil
 	}
+}
+
+func hangUpInScript(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(storyOf(ts).server.Process.Signal(syscall.SIGHUP))
 }
 
 func setTarget(ts *testscript.TestScript, _ bool, args []string) {

@@ -19,16 +19,17 @@ func serveCommand() *cli.Command {
 		Name:  "serve",
 		Usage: "answer DNS queries and take registrations",
 		Description: "Needs no flag. SIGTERM and SIGINT end it after the queries at hand are answered;\n" +
-			"a second one ends it at once.",
+			"a second one ends it at once. SIGHUP makes it read its configuration anew.",
 		Flags: serveFlags(),
 		Action: func(ctx *cli.Context) error {
 			if _, err := arguments(ctx); err != nil {
 				return err
 			}
-			settings, _, err := configure(ctx)
+			settings, _, err := configure(ctx, nil)
 			if err != nil {
 				return err
 			}
+			settings.arguments = ctx.Lineage()[1].Args().Slice()
 			return serve(ctx.Context, settings, ctx.App.Writer)
 		},
 	}
@@ -46,6 +47,9 @@ func serve(ctx context.Context, settings *settings, out io.Writer) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the next signal ends the program
+	settings.hangUps = make(chan os.Signal, 1)
+	signal.Notify(settings.hangUps, syscall.SIGHUP)
+	defer signal.Stop(settings.hangUps)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbagePercent)
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -35,30 +36,36 @@ const cacheBytes = 64 << 20
 
 // server is rollcall: its components, put together.
 type server struct {
-	settings  *settings
-	registry  *backend
-	zones     *zones.Zones
-	cache     *cache.Cache
-	others    *cache.ForwardedCache // nil: nobody else is asked
-	asker     *forward.Asker
-	transfers *transfer.Server
-	dns       *dnsserver.Server
-	admin     *admin.Server
-	listener  net.Listener // of admin
-	health    *health.Runner
-	draining  atomic.Bool
+	settings *settings
+	registry *backend
+	metrics  *prometheus.Registry
+	answers  *prometheus.Registry // of metrics, those of dns
+	current  atomic.Pointer[inForce]
+	cache    *cache.Cache          // the newest; reload replaces it
+	others   *cache.ForwardedCache // nil: nobody else is asked
+	asker    *forward.Asker
+	dns      *dnsserver.Server
+	admin    *admin.Server
+	listener net.Listener // of admin
+	health   *health.Runner
+	draining atomic.Bool
+
+	supervisor *supervisor
+	reloading  sync.Mutex // there is one reload at a time
+	reloads    *reloads
 }
 
 // newServer opens the registry, takes the addresses and registers rollcall
 // itself. When it returns, clients can connect; run answers them.
 func newServer(ctx context.Context, settings *settings) (_ *server, err error) {
-	s := &server{settings: settings}
+	s := &server{settings: settings, supervisor: new(supervisor)}
 	defer func() {
 		if err != nil {
 			s.Close()
 		}
 	}()
 	metrics := newMetrics(func() *registry.View { return s.registry.View() })
+	s.metrics, s.reloads = metrics, newReloads(metrics)
 	if s.registry, err = openBackend(ctx, settings, metrics); err != nil {
 		return nil, err
 	}
@@ -77,31 +84,22 @@ func newServer(ctx context.Context, settings *settings) (_ *server, err error) {
 
 // listen takes the addresses to serve on.
 func (s *server) listen(metrics *prometheus.Registry) (err error) {
-	z, err := zones.New(zones.Config{
-		Zones:       s.registry.zones,
-		Node:        s.registry.node,
-		Service:     ownService,
-		TTL:         s.settings.ttl,
-		NegativeTTL: s.settings.negativeTTL,
-		OnlyPassing: s.settings.onlyPassing,
-		MaxAnswers:  s.settings.maxAnswers,
-		PanicBelow:  s.settings.panicBelow,
-		Files:       s.settings.zoneFiles,
-		Reverse:     s.settings.reverse,
-		Keys:        s.settings.keys,
-		Refresh:     s.settings.transfers.refresh(),
-	})
+	z, err := s.makeZones(s.settings)
 	if err != nil {
 		return err
 	}
-	s.zones = z
-	metrics.MustRegister(newPanicMetric(s.registry.View, z))
+	transfers, err := transfer.New(s.transferConfig(s.settings, z))
+	if err != nil {
+		return fmt.Errorf("register the metrics of transfers: %w", err)
+	}
+	s.current.Store(&inForce{settings: s.settings, zones: z, transfers: transfers, superseded: make(chan struct{})})
+	metrics.MustRegister(newPanicMetric(s.registry.View, s.zones))
 	s.settings.certificate.measure(metrics, "dns")
 	s.settings.adminCertificate.measure(metrics, "http")
 	for _, key := range s.settings.keys {
 		s.settings.logger.Info("signing a zone", "zone", key.Zone(), "key", key.Tag())
 	}
-	if err := metrics.Register(s.settings.zoneFiles); err != nil {
+	if err := metrics.Register(zoneFileMetrics{&s.current}); err != nil {
 		return fmt.Errorf("register the metrics of zone files: %w", err)
 	}
 	if s.cache, err = cache.New(cache.Config{MaxBytes: cacheBytes, MaxAnswers: s.settings.maxAnswers, Metrics: metrics}); err != nil {
@@ -110,20 +108,11 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	if err := s.openAsker(metrics); err != nil {
 		return err
 	}
-	if s.transfers, err = s.newTransfers(metrics); err != nil {
+	s.answers = prometheus.NewRegistry()
+	if s.dns, err = dnsserver.New(s.dnsConfig(s.settings, z, s.cache, transfers)); err != nil {
 		return err
 	}
-	answers := prometheus.NewRegistry()
-	s.dns, err = dnsserver.New(dnsserver.Config{
-		Registry: s.registry, Zones: z, Cache: s.cache, Addrs: s.settings.dnsAddrs, Asker: s.asker,
-		TLSAddrs: s.settings.tlsAddrs, HTTPSAddrs: s.settings.httpsAddrs, TLS: s.settings.certificate.config(),
-		Freshness: s.registry.freshness, MaxStale: s.settings.maxStale, RateLimit: s.settings.rateLimit, UDPSize: s.settings.udpSize,
-		Transfers: s.transfers, Logger: s.settings.logger, Metrics: answers,
-	})
-	if err != nil {
-		return err
-	}
-	metrics.MustRegister(answers)
+	metrics.MustRegister(s.answers)
 	if err := s.dns.Listen(); err != nil {
 		return explainListen(err, "DNS", "dns-addr")
 	}
@@ -133,8 +122,8 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	s.admin, err = admin.New(admin.Config{
 		Registry: s.registry, Node: s.registry.node, Datacenter: s.registry.datacenter, Zone: s.registry.zones[0], Version: buildVersion().Version,
 		Logger: s.settings.logger, Metrics: metrics, Gatherer: metrics,
-		TLS: s.settings.adminCertificate.config(), Tokens: s.settings.adminTokens, OnBehalf: s.registry.onBehalf, Freshness: s.registry.freshness,
-		Ready: s.ready, Explain: s.explainer(z), Traffic: trafficOf(answers),
+		TLS: s.settings.adminCertificate.config(), Tokens: s.adminTokens(), OnBehalf: s.registry.onBehalf, Freshness: s.registry.freshness,
+		Ready: s.ready, Explain: s.explainDNS, Reload: s.reload, Traffic: trafficOf(s.answers),
 	})
 	return err
 }
@@ -174,18 +163,28 @@ func (s *server) registerOurselves(ctx context.Context) error {
 	return nil
 }
 
-// explainer answers /v1/explain.
-func (s *server) explainer(z *zones.Zones) func(name, qtype string) (any, error) {
-	return func(name, qtype string) (any, error) {
-		t, ok := dns.StringToType[strings.ToUpper(qtype)]
-		if !ok {
-			return nil, registry.Errorf(registry.Invalid, "type %q is no type of DNS records", qtype)
-		}
-		if _, ok := dns.IsDomainName(name); !ok {
-			return nil, registry.Errorf(registry.Invalid, "%q is no DNS name", name)
-		}
-		return z.Explain(s.registry.View(), dns.Fqdn(name), t), nil
+// explainDNS answers /v1/explain.
+func (s *server) explainDNS(name, qtype string) (any, error) {
+	t, ok := dns.StringToType[strings.ToUpper(qtype)]
+	if !ok {
+		return nil, registry.Errorf(registry.Invalid, "type %q is no type of DNS records", qtype)
 	}
+	if _, ok := dns.IsDomainName(name); !ok {
+		return nil, registry.Errorf(registry.Invalid, "%q is no DNS name", name)
+	}
+	return s.zones().Explain(s.registry.View(), dns.Fqdn(name), t), nil
+}
+
+// zones returns those that are answered for now.
+func (s *server) zones() *zones.Zones { return s.current.Load().zones }
+
+// adminTokens returns the function that knows the tokens in force; nil: none is
+// asked for, now and later.
+func (s *server) adminTokens() func() []admin.Token {
+	if s.settings.adminTokens == nil {
+		return nil
+	}
+	return func() []admin.Token { return s.current.Load().settings.adminTokens() }
 }
 
 // ready tells why clients should go elsewhere, or nil.
@@ -199,8 +198,7 @@ func (s *server) ready() error {
 // run serves until ctx ends. Then it says that it is not ready, waits for the
 // drain time, and answers what is at hand before it returns.
 func (s *server) run(ctx context.Context) error {
-	supervisor, err := newSupervisor()
-	if err != nil {
+	if err := s.supervisor.reach(); err != nil {
 		return err
 	}
 	group, serving := errgroup.WithContext(context.WithoutCancel(ctx))
@@ -209,9 +207,10 @@ func (s *server) run(ctx context.Context) error {
 	group.Go(func() error { return s.dns.Run(serving) })
 	group.Go(func() error { return s.admin.Serve(serving, s.listener) })
 	group.Go(func() error { return s.health.Run(serving) })
-	group.Go(func() error { return s.supervise(ctx, supervisor) })
+	group.Go(func() error { return s.supervise(ctx) })
+	group.Go(func() error { return s.followReloads(serving) })
 	group.Go(func() error { return s.followZoneFiles(serving) })
-	group.Go(func() error { return s.transfers.Run(serving) })
+	group.Go(func() error { return s.notifySecondaries(serving) })
 	if s.asker != nil {
 		group.Go(func() error { return s.asker.Run(serving) })
 	}
@@ -231,9 +230,10 @@ func (s *server) run(ctx context.Context) error {
 			return nil
 		}
 		s.draining.Store(true)
-		s.settings.logger.Info("shutting down", "drain", s.settings.drain)
+		drain := s.current.Load().settings.drain
+		s.settings.logger.Info("shutting down", "drain", drain)
 		select {
-		case <-time.After(s.settings.drain):
+		case <-time.After(drain):
 		case <-serving.Done():
 		}
 		return nil

@@ -57,6 +57,10 @@ type settings struct {
 	checkAllow       []netip.Prefix // where checks may go, beside their instance's own address
 	drain            time.Duration
 	logger           *slog.Logger
+	level            *slog.LevelVar    // of logger
+	values           map[string]string // by the names of the flags, as YAML: what a reload compares
+	arguments        []string          // of the program, for a reload
+	hangUps          chan os.Signal    // each asks for one
 }
 
 // consulSettings say where Consul is. What is empty in them is left to Consul's
@@ -142,9 +146,9 @@ func (e *settingError) Error() string { return fmt.Sprintf("%s: %v", e.flag, e.e
 
 func (e *settingError) Unwrap() error { return e.err }
 
-// readSettings makes settings of the flags' values. It returns every mistake,
-// as settingErrors.
-func readSettings(ctx *cli.Context) (*settings, []*settingError) {
+// readSettings makes settings of the flags' values, which log to a logger; nil: to
+// the one that the flags say. It returns every mistake, as settingErrors.
+func readSettings(ctx *cli.Context, logger *slog.Logger) (*settings, []*settingError) {
 	s := &settings{
 		dnsAddrs:         separate(ctx.StringSlice("dns-addr")),
 		tlsAddrs:         separate(ctx.StringSlice("tls-addr")),
@@ -174,8 +178,13 @@ func readSettings(ctx *cli.Context) (*settings, []*settingError) {
 	}
 	level, err := parseLevel(ctx.String("log-level"))
 	check("log-level", err)
-	s.logger, err = newLogger(ctx.App.ErrWriter, ctx.String("log-format"), level)
+	s.level = new(slog.LevelVar)
+	s.level.Set(level)
+	s.logger, err = newLogger(ctx.App.ErrWriter, ctx.String("log-format"), s.level)
 	check("log-format", err)
+	if logger != nil {
+		s.logger = logger
+	}
 	switch kind := ctx.String("registry"); kind {
 	case "embedded":
 		for _, f := range serveFlags() {

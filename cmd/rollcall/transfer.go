@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rollcall-dns/rollcall/dnsserver/transfer"
+	"github.com/rollcall-dns/rollcall/zones"
 )
 
 // transferSettings say who may have zones, and who is told of their changes.
@@ -127,23 +127,23 @@ func (t *transferSettings) refresh() time.Duration {
 	return 0
 }
 
-// newTransfers returns what hands zones on, and refuses that where nobody may have
-// any.
-func (s *server) newTransfers(metrics prometheus.Registerer) (*transfer.Server, error) {
-	t := s.settings.transfers
-	for zone := range s.zones.All() {
+// transferConfig says what settings hand on, and refuse where nobody may have any.
+func (s *server) transferConfig(settings *settings, z *zones.Zones) transfer.Config {
+	t := settings.transfers
+	for zone := range z.All() {
 		if zone.Signer() != nil && len(t.allow) > 0 {
 			s.settings.logger.Warn("a zone with a key for DNSSEC is handed to no secondary, which could not sign it", "zone", zone.Name)
 		}
 	}
-	server, err := transfer.New(transfer.Config{
-		Registry: s.registry, Zones: s.zones, Freshness: s.registry.freshness, Allow: t.allow, Keys: t.keys, Notify: t.notify,
-		Source: notifySource(s.settings.dnsAddrs), Logger: s.settings.logger, Metrics: metrics,
-	})
-	if err != nil {
-		return nil, errors.Join(errors.New("register the metrics of transfers"), err)
+	return transfer.Config{
+		Registry: s.registry, Zones: z, Freshness: s.registry.freshness, Allow: t.allow, Keys: t.keys, Notify: t.notify,
+		Source: notifySource(settings.dnsAddrs), Logger: s.settings.logger, Metrics: s.metrics,
 	}
-	return server, nil
+}
+
+// notifySecondaries tells secondaries of changes to the zones in force, until ctx ends.
+func (s *server) notifySecondaries(ctx context.Context) error {
+	return s.whileInForce(ctx, func(ctx context.Context, now *inForce) error { return now.transfers.Run(ctx) })
 }
 
 // notifySource returns the address that DNS is served on, where it is one:

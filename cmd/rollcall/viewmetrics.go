@@ -31,10 +31,10 @@ func newMetrics(view func() *registry.View) *prometheus.Registry {
 }
 
 // newPanicMetric tells how many services are answered as if all were well.
-func newPanicMetric(view func() *registry.View, z *zones.Zones) prometheus.Collector {
+func newPanicMetric(view func() *registry.View, z func() *zones.Zones) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "rollcall_services_panicking", Help: "Services that are answered with all instances, as fewer than --panic-below are well.",
-	}, func() float64 { return float64(z.Panicking(view())) })
+	}, func() float64 { return float64(z().Panicking(view())) })
 }
 
 // viewMetrics tells of the newest View, which it counts through when somebody

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rollcall-dns/rollcall/zones"
 	"github.com/rollcall-dns/rollcall/zones/static"
 )
 
@@ -38,12 +41,27 @@ func openZoneFiles(values []string, logger *slog.Logger) (files static.Files, er
 // registry, if it has changed.
 const shadowInterval = 10 * time.Second
 
-// followZoneFiles reads zone files anew when they change, until ctx ends, and logs
-// which of their names are registered, too.
+// zoneFileMetrics are the metrics of the zone files in force.
+type zoneFileMetrics struct{ current *atomic.Pointer[inForce] }
+
+// Describe implements prometheus.Collector.
+func (m zoneFileMetrics) Describe(descs chan<- *prometheus.Desc) { static.Files(nil).Describe(descs) }
+
+// Collect implements prometheus.Collector.
+func (m zoneFileMetrics) Collect(found chan<- prometheus.Metric) {
+	m.current.Load().settings.zoneFiles.Collect(found)
+}
+
+// followZoneFiles reads the zone files in force anew when they change, until ctx
+// ends, and logs which of their names are registered, too.
 func (s *server) followZoneFiles(ctx context.Context) error {
+	return s.whileInForce(ctx, s.followThese)
+}
+
+func (s *server) followThese(ctx context.Context, now *inForce) error {
 	group, ctx := errgroup.WithContext(ctx)
 	changed := make(chan struct{}, 1)
-	for _, file := range s.settings.zoneFiles {
+	for _, file := range now.settings.zoneFiles {
 		group.Go(func() error {
 			return file.Run(ctx, func() {
 				select {
@@ -59,7 +77,7 @@ func (s *server) followZoneFiles(ctx context.Context) error {
 		var told map[string]bool
 		for seen := uint64(0); ; {
 			view := s.registry.View()
-			told, seen = s.tellShadowed(told), view.ContentIndex()
+			told, seen = s.tellShadowed(now.zones, told), view.ContentIndex()
 			for waiting := true; waiting; {
 				select {
 				case <-ctx.Done():
@@ -77,10 +95,10 @@ func (s *server) followZoneFiles(ctx context.Context) error {
 
 // tellShadowed logs the names of zone files that are registered and were not told
 // before. It returns all that are registered now.
-func (s *server) tellShadowed(told map[string]bool) map[string]bool {
+func (s *server) tellShadowed(z *zones.Zones, told map[string]bool) map[string]bool {
 	const most = 10 // lines at once
 	now, lines, more := make(map[string]bool), 0, 0
-	for zone, name := range s.zones.Shadowed(s.registry.View()) {
+	for zone, name := range z.Shadowed(s.registry.View()) {
 		now[name] = true
 		switch {
 		case told[name]:

@@ -58,7 +58,7 @@ type Server struct {
 	config  Config
 	metrics *metrics
 	slots   chan struct{}                                            // as many as there may be transfers at the same time
-	logged  atomic.Int64                                             // when a refusal was logged last, Unix seconds
+	logged  *atomic.Int64                                            // when a refusal was logged last, Unix seconds
 	send    func(context.Context, *zones.Zone, Target, uint32) error // a notification
 
 	mu    sync.Mutex
@@ -74,7 +74,7 @@ func New(config Config) (*Server, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{config: config, metrics: newMetrics(), slots: make(chan struct{}, maxTransfers), zones: make(map[*zones.Zone]*journal)}
+	s := &Server{config: config, metrics: newMetrics(), slots: make(chan struct{}, maxTransfers), logged: new(atomic.Int64), zones: make(map[*zones.Zone]*journal)}
 	s.send = s.exchange
 	if config.Metrics != nil {
 		if err := config.Metrics.Register(s.metrics); err != nil {
@@ -82,6 +82,18 @@ func New(config Config) (*Server, error) {
 		}
 	}
 	return s, nil
+}
+
+// Successor returns a Server that hands on the Zones of another Config, to whom that
+// says. It has the metrics and the bounds of s; what s began goes on. Its journals
+// begin anew, so that each secondary takes a zone whole the first time.
+func (s *Server) Successor(config Config) *Server {
+	if config.Logger == nil {
+		config.Logger = s.config.Logger
+	}
+	next := &Server{config: config, metrics: s.metrics, slots: s.slots, logged: s.logged, zones: make(map[*zones.Zone]*journal)}
+	next.send = next.exchange
+	return next
 }
 
 // allows tells whether a client may transfer, who has shown a key or none.

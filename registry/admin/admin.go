@@ -53,6 +53,9 @@ type Config struct {
 	Explain func(name, qtype string) (any, error)
 	// Traffic tells what was answered so far, for the page to draw; nil: nobody can say.
 	Traffic func() Traffic
+	// Reload has the configuration read anew, and says what of it has to wait for
+	// the next start; an error is about the configuration. nil: there is none.
+	Reload func(context.Context) (notice string, err error)
 }
 
 // Limits of the server. That of http.Server.ReadTimeout would also end whatever
@@ -131,6 +134,7 @@ func (s *Server) routes() map[string]handler {
 		"GET /v1/agent/health/service/id/{id}":     s.agentHealthByID,
 		"GET /v1/agent/self":                       s.agentSelf,
 		"GET /v1/agent/members":                    s.agentMembers,
+		"PUT /v1/agent/reload":                     s.reload,
 
 		"PUT /v1/catalog/register":             s.catalogRegister,
 		"PUT /v1/catalog/deregister":           s.catalogDeregister,
