@@ -23,6 +23,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,12 +59,21 @@ type Config struct {
 	// zero: for as long as it takes.
 	MaxStale time.Duration
 	Addrs    []string // for UDP and TCP, host:port each; an empty host is every address, port 0 any free one
+	Given    *Sockets // to serve on in place of Addrs; nil: Listen takes those
 	// TLSAddrs and HTTPSAddrs are those for DNS over TLS and over HTTPS, which TLS is for.
 	TLSAddrs   []string
 	HTTPSAddrs []string
 	TLS        *tls.Config
 	Logger     *slog.Logger          // nil: silent
 	Metrics    prometheus.Registerer // nil: not measured
+}
+
+// Sockets are open already, and stay so with somebody else when the Server ends:
+// what has come to them by then is left to its successor. The Server closes its
+// own ends of them.
+type Sockets struct {
+	UDP []*net.UDPConn
+	TCP []*net.TCPListener
 }
 
 // Server answers DNS queries.
@@ -77,6 +87,7 @@ type Server struct {
 // listener is where connections come in.
 type listener struct {
 	tcp       *net.TCPListener
+	kept      bool        // somebody else has it open, too
 	transport string      // tcp, tls or https
 	tls       *tls.Config // nil: they are in clear
 }
@@ -114,7 +125,15 @@ func New(config Config) (*Server, error) {
 
 // Listen takes all addresses. From then on queries queue up.
 func (s *Server) Listen() error {
-	for _, addr := range s.config.Addrs {
+	addrs := s.config.Addrs
+	if s.config.Given != nil {
+		addrs = nil
+		if err := s.share(s.config.Given); err != nil {
+			s.close()
+			return err
+		}
+	}
+	for _, addr := range addrs {
 		if err := s.listen(addr); err != nil {
 			s.close()
 			return fmt.Errorf("listen for DNS on %s: %w", addr, err)
@@ -126,6 +145,21 @@ func (s *Server) Listen() error {
 				s.close()
 				return fmt.Errorf("listen for DNS over %s on %s: %w", strings.ToUpper(transport), addr, err)
 			}
+		}
+	}
+	return nil
+}
+
+// share takes sockets that are open.
+func (s *Server) share(given *Sockets) error {
+	for _, l := range given.TCP {
+		s.listeners = append(s.listeners, &listener{tcp: l, kept: true, transport: "tcp"})
+	}
+	for _, conn := range given.UDP {
+		sockets, err := shareUDP(conn)
+		s.udp = append(s.udp, sockets...)
+		if err != nil {
+			return fmt.Errorf("take over the socket of %s: %w", conn.LocalAddr(), err)
 		}
 	}
 	return nil
@@ -151,7 +185,7 @@ func (s *Server) listenTCP(addr, transport string, config *tls.Config) (port int
 	if transport == "tls" {
 		config.NextProtos = []string{"dot"}
 	}
-	s.listeners = append(s.listeners, &listener{l.(*net.TCPListener), transport, config})
+	s.listeners = append(s.listeners, &listener{tcp: l.(*net.TCPListener), transport: transport, tls: config})
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
@@ -179,7 +213,13 @@ func (s *Server) AddrsOf(transport string) (addrs []netip.AddrPort) {
 // pendingTime is how long queries that wait for others may go on to at the end.
 const pendingTime = 2 * time.Second
 
-// Run answers queries until ctx ends; then it answers those that it has read.
+// What came before the end is read at the end: connections and, on those, queries.
+const (
+	lastConnections = 20 * time.Millisecond
+	lastWords       = 100 * time.Millisecond
+)
+
+// Run answers queries until ctx ends; then it answers those that have come.
 func (s *Server) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	patient, hurry := context.WithCancel(context.WithoutCancel(ctx))
@@ -189,8 +229,13 @@ func (s *Server) Run(ctx context.Context) error {
 		group.Go(func() error { return socket.serve(patient, s.newest.Load()) })
 	}
 	connections := newConnections(patient, s.newest.Load())
+	var accepting sync.WaitGroup
 	for _, l := range s.listeners {
-		group.Go(func() error { return connections.serveOn(l) })
+		if l.transport == "https" {
+			group.Go(func() error { return connections.serveHTTPS(l) })
+		} else {
+			accepting.Go(func() { connections.serveOn(l) })
+		}
 	}
 	group.Go(func() error {
 		<-ctx.Done()
@@ -198,8 +243,11 @@ func (s *Server) Run(ctx context.Context) error {
 			socket.end()
 		}
 		for _, l := range s.listeners {
-			_ = l.tcp.Close()
+			if l.kept || l.transport == "https" || l.tcp.SetDeadline(time.Now().Add(lastConnections)) != nil {
+				_ = l.tcp.Close()
+			}
 		}
+		accepting.Wait()
 		connections.drain()
 		return nil
 	})

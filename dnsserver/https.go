@@ -30,21 +30,32 @@ const (
 )
 
 // serveHTTPS serves until the listener is closed.
-func (cs *connections) serveHTTPS(l *countedListener, config *tls.Config) error {
+func (cs *connections) serveHTTPS(l *listener) error {
 	h := &httpsHandler{pipeline: cs.pipeline, workers: make(chan *worker, httpsWorkers)}
 	defer h.retire()
 	server := &http.Server{
-		Handler: h, TLSConfig: config, ConnState: cs.httpsState, ErrorLog: slog.NewLogLogger(cs.pipeline.logger.Handler(), slog.LevelDebug),
+		Handler: h, TLSConfig: l.tls, ConnState: cs.httpsState, ErrorLog: slog.NewLogLogger(cs.pipeline.logger.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: streamHandshake, ReadTimeout: httpsRead, WriteTimeout: httpsWrite, IdleTimeout: streamIdle, MaxHeaderBytes: httpsHeader,
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: httpsAtOnce},
 	}
-	err := server.ServeTLS(l, "", "")
+	err := server.ServeTLS(&countedListener{l.tcp, cs, l.transport}, "", "")
 	if errors.Is(err, net.ErrClosed) {
+		server.SetKeepAlivesEnabled(false)
+		if cs.some() { // Shutdown drops requests that it finds unread
+			time.Sleep(lastWords)
+		}
 		ended := time.AfterFunc(httpsDraining, func() { _ = server.Close() })
 		defer ended.Stop()
 		return server.Shutdown(cs.ctx)
 	}
 	return fmt.Errorf("serve DNS over HTTPS: %w", err)
+}
+
+// some tells whether there are connections.
+func (cs *connections) some() bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.open) > 0
 }
 
 // httpsState keeps in mind which connections wait for a request.

@@ -16,14 +16,14 @@ import (
 type socket struct {
 	fd       int
 	wildcard bool           // it has every address
+	kept     bool           // somebody else has it open, too
 	ended    atomic.Bool    // the reading is to end, and
 	wake     int            // an eventfd that says so to who waits
 	waiting  sync.WaitGroup // the pending queries, who need fd
 }
 
-// newSocket takes a socket out of the poller, and closes conn.
+// newSocket takes a socket out of the poller. The caller closes conn.
 func newSocket(conn *net.UDPConn) (*socket, error) {
-	defer conn.Close()
 	s := &socket{wildcard: conn.LocalAddr().(*net.UDPAddr).IP.IsUnspecified()}
 	raw, err := conn.SyscallConn()
 	if err != nil {

@@ -32,10 +32,10 @@ type connections struct {
 	pipeline *pipeline
 	handlers sync.WaitGroup
 
-	mu       sync.Mutex
-	open     map[*connection]struct{}
-	from     map[netip.Addr]int
-	draining bool
+	mu   sync.Mutex
+	open map[*connection]struct{}
+	from map[netip.Addr]int
+	end  time.Time // of the last query; zero: not yet
 }
 
 // connection is one of them. Its times belong to the mutex of connections.
@@ -56,20 +56,14 @@ func newConnections(ctx context.Context, p *pipeline) *connections {
 	return &connections{ctx: ctx, pipeline: p, open: make(map[*connection]struct{}), from: make(map[netip.Addr]int)}
 }
 
-// serveOn serves the connections of a listener until that is closed.
-func (cs *connections) serveOn(l *listener) error {
+// serveOn serves the connections of a listener of TCP or TLS, until that is closed or
+// its time is over.
+func (cs *connections) serveOn(l *listener) {
 	counted := &countedListener{l.tcp, cs, l.transport}
-	if l.transport == "https" {
-		return cs.serveHTTPS(counted, l.tls)
-	}
 	for {
 		conn, err := counted.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			cs.handlers.Wait()
-			return nil
-		}
 		if err != nil {
-			return err
+			return
 		}
 		cs.handlers.Go(func() {
 			c := conn.(*connection)
@@ -93,8 +87,8 @@ type countedListener struct {
 func (l *countedListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.TCPListener.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return nil, err
+		if err != nil && ended(err) {
+			return nil, net.ErrClosed
 		}
 		if err != nil {
 			// Out of file descriptors, most likely: some will be free soon.
@@ -140,7 +134,7 @@ func (cs *connections) add(c *connection) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	peer := c.peer.Addr()
-	if cs.draining || cs.from[peer] >= streamPerClient {
+	if cs.from[peer] >= streamPerClient {
 		return false
 	}
 	if len(cs.open) >= streamTotal {
@@ -175,20 +169,21 @@ func (cs *connections) remove(c *connection) {
 }
 
 // drain ends the connections that wait for a query, and the others after the
-// reply that they are at.
+// reply that they are at. A query that has come already is answered.
 func (cs *connections) drain() {
 	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	cs.draining = true
+	cs.end = time.Now().Add(lastWords)
 	for c := range cs.open {
-		if c.transport != "https" { // which ends its own
-			_ = c.SetReadDeadline(time.Now())
+		if c.transport != "https" && !c.idle.IsZero() { // which ends its own
+			_ = c.SetReadDeadline(cs.end)
 		}
 	}
+	cs.mu.Unlock()
+	cs.handlers.Wait()
 }
 
-// waits notes whether a connection waits for a query, and sets its deadline. It
-// returns false when there are to be no more queries.
+// waits notes whether a connection waits for a query, and sets its deadline, which
+// is over soon when there are to be no more queries.
 func (cs *connections) waits(c *connection, idle bool) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -198,10 +193,11 @@ func (cs *connections) waits(c *connection, idle bool) bool {
 	if idle {
 		c.idle, limit = now, cs.idleTime()
 	}
-	if cs.draining {
-		return false
+	until := now.Add(limit)
+	if idle && !cs.end.IsZero() {
+		until = cs.end
 	}
-	return c.SetReadDeadline(now.Add(limit)) == nil
+	return c.SetReadDeadline(until) == nil
 }
 
 // idleTime is how long a connection may wait for a query, as many as there are.
@@ -226,7 +222,7 @@ func (cs *connections) serve(c *connection) {
 		if query, err = cs.readQuery(c, query[:0]); err != nil {
 			return
 		}
-		if w.asksForZone(query) {
+		if w.tick(); w.asksForZone(query) {
 			if c.transfer(w, query) != nil {
 				return
 			}

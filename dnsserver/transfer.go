@@ -66,5 +66,5 @@ var errPanic = errors.New("the transfer ended in a panic")
 func (cs *connections) ends() bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	return cs.draining
+	return !cs.end.IsZero()
 }

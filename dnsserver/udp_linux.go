@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -29,9 +30,34 @@ func listenUDP(addr string) (sockets []*socket, err error) {
 			return sockets, err
 		}
 		s, err := newSocket(c.(*net.UDPConn))
+		_ = c.Close() // newSocket has its own
 		if err != nil {
 			return sockets, err
 		}
+		sockets = append(sockets, s)
+	}
+	return sockets, nil
+}
+
+// shareUDP returns a socket a core, all of them one that is open already: who opened
+// it has no other of the same address for each. It closes conn.
+func shareUDP(conn *net.UDPConn) (sockets []*socket, err error) {
+	defer conn.Close()
+	wildcard := conn.LocalAddr().(*net.UDPAddr).IP.IsUnspecified()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = prepare(int(fd), false, wildcard) }); err != nil || failed != nil {
+		return nil, errors.Join(err, failed)
+	}
+	for range runtime.GOMAXPROCS(0) {
+		s, err := newSocket(conn)
+		if err != nil {
+			return sockets, err
+		}
+		s.kept = true
 		sockets = append(sockets, s)
 	}
 	return sockets, nil
@@ -91,15 +117,27 @@ func tellDestination(fd int) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 }
 
+// lastBatches is how many batches are read at the end of what has come by then: more
+// than a socket has room for.
+const lastBatches = 256
+
 // serve answers what comes to the socket, a batch at a time, until the reading is
-// to end. servePortable does the same elsewhere.
+// to end; what has come by then is answered, too, or left to who keeps the socket
+// open. servePortable does the same elsewhere.
 func (s *socket) serve(ctx context.Context, p *pipeline) error {
 	b := newBatch(p.datagramSize(), s.wildcard)
 	defer s.waiting.Wait()
 	w := p.newWorker("udp")
-	for !s.ended.Load() {
+	for last := lastBatches; ; {
+		if s.ended.Load() {
+			if last--; s.kept || last < 0 {
+				return nil
+			}
+		}
 		received, errno := b.receive(s.fd)
 		switch {
+		case errno == unix.EAGAIN && last < lastBatches:
+			return nil
 		case errno == unix.EAGAIN:
 			if err := s.readable(); err != nil {
 				return err
@@ -116,7 +154,6 @@ func (s *socket) serve(ctx context.Context, p *pipeline) error {
 		}
 		w.publish()
 	}
-	return nil
 }
 
 // send sends the queued replies of a batch.

@@ -20,6 +20,9 @@ func listenUDP(addr string) ([]*socket, error) {
 	return []*socket{{c.(*net.UDPConn)}}, nil
 }
 
+// shareUDP returns a socket that is open already.
+func shareUDP(conn *net.UDPConn) ([]*socket, error) { return []*socket{{conn}}, nil }
+
 func (s *socket) serve(ctx context.Context, p *pipeline) error { return p.servePortable(ctx, s.conn) }
 
 // end ends the reading, not the writing.

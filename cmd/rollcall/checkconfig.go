@@ -26,7 +26,7 @@ func checkConfigCommand() *cli.Command {
 					return err
 				}
 			}
-			settings, sources, err := configure(ctx, nil)
+			settings, sources, err := configure(ctx, process{})
 			if err != nil || !ctx.Bool("print") {
 				return err
 			}

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"regexp"
 	"slices"
@@ -23,18 +22,20 @@ type source struct {
 
 // configure reads the configuration file, where one is given, into those flags
 // that are not set otherwise. It returns the settings and where each is from.
-// The error names the place of every mistake. Whatever the settings open logs to
-// logger, or as the flags say where that is nil.
-func configure(ctx *cli.Context, logger *slog.Logger) (*settings, map[string]source, error) {
+// The error names the place of every mistake.
+func configure(ctx *cli.Context, has process) (*settings, map[string]source, error) {
 	sources := make(map[string]source)
 	for _, f := range serveFlags() {
 		sources[f.Names()[0]] = sourceOf(ctx, f)
 	}
 	err := readConfig(ctx, sources)
+	for _, name := range has.sockets.settings() {
+		sources[name] = source{"the socket that the service manager passes", exitUsage}
+	}
 	if err != nil {
 		return nil, nil, err
 	}
-	s, mistakes := readSettings(ctx, logger)
+	s, mistakes := readSettings(ctx, has)
 	if mistakes == nil {
 		s.values, err = valuesOf(ctx)
 		return s, sources, err

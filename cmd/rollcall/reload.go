@@ -38,7 +38,7 @@ type inForce struct {
 func (s *settings) reread(ctx context.Context) (next *settings, err error) {
 	app := newApp()
 	app.Command("serve").Action = func(ctx *cli.Context) (err error) {
-		next, _, err = configure(ctx, s.logger)
+		next, _, err = configure(ctx, process{s.logger, s.sockets})
 		return err
 	}
 	err = app.RunContext(ctx, append([]string{"rollcall"}, s.arguments...))
@@ -141,7 +141,7 @@ func (s *server) makeZones(settings *settings) (*zones.Zones, error) {
 // dnsConfig says what of settings concerns DNS.
 func (s *server) dnsConfig(settings *settings, z *zones.Zones, c *cache.Cache, t *transfer.Server) dnsserver.Config {
 	return dnsserver.Config{
-		Registry: s.registry, Zones: z, Cache: c, Addrs: settings.dnsAddrs, Asker: s.asker,
+		Registry: s.registry, Zones: z, Cache: c, Addrs: settings.dnsAddrs, Given: settings.given, Asker: s.asker,
 		TLSAddrs: settings.tlsAddrs, HTTPSAddrs: settings.httpsAddrs, TLS: settings.certificate.config(),
 		Freshness: s.registry.freshness, MaxStale: settings.maxStale, RateLimit: settings.rateLimit, UDPSize: settings.udpSize,
 		Transfers: t, Logger: settings.logger, Metrics: s.answers,

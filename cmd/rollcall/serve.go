@@ -25,7 +25,11 @@ func serveCommand() *cli.Command {
 			if _, err := arguments(ctx); err != nil {
 				return err
 			}
-			settings, _, err := configure(ctx, nil)
+			sockets, err := takeSockets()
+			if err != nil {
+				return err
+			}
+			settings, _, err := configure(ctx, process{sockets: sockets})
 			if err != nil {
 				return err
 			}

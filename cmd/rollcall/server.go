@@ -116,7 +116,9 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	if err := s.dns.Listen(); err != nil {
 		return explainListen(err, "DNS", "dns-addr")
 	}
-	if s.listener, err = net.Listen("tcp", s.settings.adminAddr); err != nil {
+	if s.settings.givenHTTP != nil {
+		s.listener = s.settings.givenHTTP
+	} else if s.listener, err = net.Listen("tcp", s.settings.adminAddr); err != nil {
 		return explainListen(err, "HTTP", "admin-addr")
 	}
 	s.admin, err = admin.New(admin.Config{

@@ -57,10 +57,13 @@ type settings struct {
 	checkAllow       []netip.Prefix // where checks may go, beside their instance's own address
 	drain            time.Duration
 	logger           *slog.Logger
-	level            *slog.LevelVar    // of logger
-	values           map[string]string // by the names of the flags, as YAML: what a reload compares
-	arguments        []string          // of the program, for a reload
-	hangUps          chan os.Signal    // each asks for one
+	level            *slog.LevelVar     // of logger
+	values           map[string]string  // by the names of the flags, as YAML: what a reload compares
+	arguments        []string           // of the program, for a reload
+	sockets          *sockets           // that were passed to the program, and of them
+	given            *dnsserver.Sockets // those for DNS; nil: none
+	givenHTTP        *net.TCPListener   // that for HTTP; nil: none
+	hangUps          chan os.Signal     // each asks for one
 }
 
 // consulSettings say where Consul is. What is empty in them is left to Consul's
@@ -146,9 +149,15 @@ func (e *settingError) Error() string { return fmt.Sprintf("%s: %v", e.flag, e.e
 
 func (e *settingError) Unwrap() error { return e.err }
 
-// readSettings makes settings of the flags' values, which log to a logger; nil: to
-// the one that the flags say. It returns every mistake, as settingErrors.
-func readSettings(ctx *cli.Context, logger *slog.Logger) (*settings, []*settingError) {
+// process is what the program has before it reads its settings.
+type process struct {
+	logger  *slog.Logger // nil: the flags say it
+	sockets *sockets     // nil: the flags say where to listen
+}
+
+// readSettings makes settings of the flags' values. It returns every mistake, as
+// settingErrors.
+func readSettings(ctx *cli.Context, has process) (*settings, []*settingError) {
 	s := &settings{
 		dnsAddrs:         separate(ctx.StringSlice("dns-addr")),
 		tlsAddrs:         separate(ctx.StringSlice("tls-addr")),
@@ -182,9 +191,11 @@ func readSettings(ctx *cli.Context, logger *slog.Logger) (*settings, []*settingE
 	s.level.Set(level)
 	s.logger, err = newLogger(ctx.App.ErrWriter, ctx.String("log-format"), s.level)
 	check("log-format", err)
-	if logger != nil {
-		s.logger = logger
+	if has.logger != nil {
+		s.logger = has.logger
 	}
+	s.sockets = has.sockets
+	has.sockets.replace(s)
 	switch kind := ctx.String("registry"); kind {
 	case "embedded":
 		for _, f := range serveFlags() {

@@ -67,6 +67,7 @@ const (
 	writeTimeout   = 60 * time.Second
 	idleTimeout    = 60 * time.Second
 	drainTimeout   = 5 * time.Second
+	lastWords      = 100 * time.Millisecond // for requests that have come at the end
 	maxHeaderBytes = 32 << 10
 	maxBody        = 1 << 20
 )
@@ -224,10 +225,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	close(s.closing)
+	_ = limited.Close()
+	server.SetKeepAlivesEnabled(false)
+	if limited.busy() { // Shutdown drops requests that it finds unread
+		time.Sleep(lastWords)
+	}
 	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	err := server.Shutdown(draining)
-	<-failed
+	<-failed // of the listener that is closed
 	if errors.Is(err, context.DeadlineExceeded) {
 		return server.Close()
 	}

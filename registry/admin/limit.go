@@ -25,6 +25,7 @@ const tooMany = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain; cha
 type limitedListener struct {
 	net.Listener
 	refused prometheus.Counter
+	closing func() error
 
 	mu   sync.Mutex
 	all  int
@@ -32,7 +33,7 @@ type limitedListener struct {
 }
 
 func limitListener(l net.Listener, refused prometheus.Counter) *limitedListener {
-	return &limitedListener{Listener: l, refused: refused, from: make(map[netip.Addr]int)}
+	return &limitedListener{Listener: l, closing: sync.OnceValue(l.Close), refused: refused, from: make(map[netip.Addr]int)}
 }
 
 // Accept implements net.Listener.
@@ -70,6 +71,16 @@ func (l *limitedListener) giveBack(from netip.Addr) {
 	if l.from[from]--; l.from[from] == 0 {
 		delete(l.from, from)
 	}
+}
+
+// Close implements net.Listener, as often as it is called.
+func (l *limitedListener) Close() error { return l.closing() }
+
+// busy tells whether there are connections.
+func (l *limitedListener) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all > 0
 }
 
 func addressOf(c net.Conn) netip.Addr {
