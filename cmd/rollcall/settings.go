@@ -56,6 +56,7 @@ type settings struct {
 	checkConcurrency int
 	checkAllow       []netip.Prefix // where checks may go, beside their instance's own address
 	drain            time.Duration
+	pprof            bool // /debug/pprof/
 	logger           *slog.Logger
 	level            *slog.LevelVar     // of logger
 	values           map[string]string  // by the names of the flags, as YAML: what a reload compares
@@ -131,6 +132,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "consul-pin", EnvVars: serveEnv("CONSUL_PIN"), Category: "Consul", Usage: "`SERVICE` to watch whether somebody asks for it or not (repeatable)"},
 		&cli.DurationFlag{Name: "max-stale", DefaultText: "as long as it takes", EnvVars: serveEnv("MAX_STALE"), Category: "Consul", Usage: "for how long to answer from the last view while Consul is away"},
 
+		&cli.BoolFlag{Name: "pprof", EnvVars: serveEnv("PPROF"), Category: "Operation", Usage: "show profiles of the program at /debug/pprof/ of the HTTP address, to who may change everything"},
 		&cli.DurationFlag{Name: "drain", EnvVars: serveEnv("DRAIN"), Category: "Operation", Usage: "how long /readyz says no before the program stops answering"},
 		&cli.StringFlag{Name: "log-level", Value: "info", EnvVars: serveEnv("LOG_LEVEL"), Category: "Operation", Usage: "least `LEVEL` that is logged: debug, info, warn or error"},
 		&cli.StringFlag{Name: "log-format", Value: "auto", EnvVars: serveEnv("LOG_FORMAT"), Category: "Operation", Usage: "`FORMAT` of the log: text, json, or auto, which is text on a terminal"},
@@ -177,6 +179,7 @@ func readSettings(ctx *cli.Context, has process) (*settings, []*settingError) {
 		udpSize:          ctx.Int("udp-size"),
 		checkConcurrency: ctx.Int("check-concurrency"),
 		drain:            ctx.Duration("drain"),
+		pprof:            ctx.Bool("pprof"),
 		maxStale:         ctx.Duration("max-stale"),
 	}
 	var mistakes []*settingError
@@ -282,6 +285,9 @@ func readSettings(ctx *cli.Context, has process) (*settings, []*settingError) {
 		check("admin-token-file", err)
 	} else if !ctx.Bool("admin-insecure") {
 		check("admin-addr", admin.CheckExposure(s.adminAddr, false, ctx.String("admin-client-ca") != "", false))
+	}
+	if s.pprof && admin.CheckExposure(s.adminAddr, s.adminTokens != nil, ctx.String("admin-client-ca") != "", false) != nil {
+		check("pprof", errors.New("takes a token where others than this machine reach HTTP"))
 	}
 	if s.nodeAddress == "" && mistakes == nil {
 		s.nodeAddress = defaultNodeAddress(s.dnsAddrs[0])

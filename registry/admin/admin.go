@@ -53,6 +53,8 @@ type Config struct {
 	Explain func(name, qtype string) (any, error)
 	// Traffic tells what was answered so far, for the page to draw; nil: nobody can say.
 	Traffic func() Traffic
+	// Profile has /debug/pprof/ show what the process does.
+	Profile bool
 	// Reload has the configuration read anew, and says what of it has to wait for
 	// the next start; an error is about the configuration. nil: there is none.
 	Reload func(context.Context) (notice string, err error)
@@ -106,6 +108,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Gatherer != nil {
 		s.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Gatherer, promhttp.HandlerOpts{}))
+	}
+	if cfg.Profile {
+		const pattern = "GET /debug/pprof/{profile...}"
+		s.mux.Handle(pattern, s.metrics.measure(pattern, s.serve(s.pprof)))
 	}
 	s.mux.Handle("/", s.metrics.measure("other", s.serve(s.unknownPath)))
 	s.handler = s.guard(s.audit(s.mux))
