@@ -86,6 +86,13 @@ func (b *batch) from(i int) netip.Addr {
 	return netip.AddrFrom16(name.Addr).Unmap()
 }
 
+// port returns the port that datagram i came from. It lies in the same place for
+// both families, in network order.
+func (b *batch) port(i int) uint16 {
+	p := (*[2]byte)(unsafe.Pointer(&b.names[i].Port))
+	return uint16(p[0])<<8 | uint16(p[1])
+}
+
 // room returns where the reply to datagram i is to be written: over the query,
 // which is read by then but for its header and question.
 func (b *batch) room(i int) []byte { return b.datagrams[i*b.size : i*b.size : (i+1)*b.size] }

@@ -64,6 +64,7 @@ type Config struct {
 	TLSAddrs   []string
 	HTTPSAddrs []string
 	TLS        *tls.Config
+	Observers  []Observer            // of queries and replies; 8 at most
 	Logger     *slog.Logger          // nil: silent
 	Metrics    prometheus.Registerer // nil: not measured
 }
@@ -106,7 +107,7 @@ func New(config Config) (*Server, error) {
 	s := &Server{config: config}
 	first := &pipeline{
 		newest: &s.newest, registry: config.Registry, logger: config.Logger, freshness: config.Freshness,
-		metrics: newMetrics(), cookies: newCookies(time.Now()), udpSize: config.UDPSize, asker: config.Asker,
+		metrics: newMetrics(), cookies: newCookies(time.Now()), udpSize: config.UDPSize, asker: config.Asker, observers: config.Observers,
 	}
 	if err := s.publish(first, config); err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ type pending struct {
 	query     query
 	ask       cache.Query
 	period    dnssec.Period // of signatures
+	sight     sight         // who sees it
 	local     *cache.Packed // leads to a name of others; nil: the question itself is for them
 }
 
@@ -72,6 +73,14 @@ func (w *worker) suspend(q *query, dst []byte, ask *cache.Query, local *cache.Pa
 
 // reply waits for the others, and returns the reply; nil: there is to be none.
 func (p *pending) reply(ctx context.Context) []byte {
+	reply := p.answer(ctx)
+	if p.sight.by != 0 {
+		p.show(p.sight, p.transport, p.query.msg, reply)
+	}
+	return reply
+}
+
+func (p *pending) answer(ctx context.Context) []byte {
 	defer p.asker.Leave(p.ask.Client)
 	dst := make([]byte, 0, minUDP)
 	if p.local == nil {

@@ -47,6 +47,7 @@ type pipeline struct {
 	asker     *forward.Asker   // nil: names of others are refused
 	signing   *signing         // nil: no zone is signed
 	transfers *transfer.Server // nil: nobody gets a zone, and TSIG means nothing
+	observers []Observer
 }
 
 // always is how fresh a View is that is the truth itself.
@@ -65,6 +66,8 @@ type worker struct {
 	denied   lastDenied
 	period   dnssec.Period // of signatures, now
 	now      time.Time     // when the queries were received: the clock is read once for all of them
+	watches  []watch       // none: nobody observes
+	seen     []byte        // a copy of the query that somebody observes
 }
 
 // ahead is how many queries of a batch are read before the first is answered.
@@ -72,7 +75,7 @@ const ahead = cache.WarmLen
 
 func (p *pipeline) newWorker(transport string) *worker {
 	p = p.newest.Load()
-	w := &worker{pipeline: p, tally: p.metrics.newTally(transport), resolver: p.zones.NewResolver()}
+	w := &worker{pipeline: p, tally: p.metrics.newTally(transport), resolver: p.zones.NewResolver(), watches: newWatches(p.observers)}
 	w.keeps = transport == "tcp" || transport == "tls"
 	if w.stream = transport != "udp"; w.stream {
 		w.queries = make([]query, 1)
@@ -88,7 +91,11 @@ func (w *worker) serve(dst, msg []byte, from netip.AddrPort) (reply []byte) {
 	w.tick()
 	q := &w.queries[0]
 	if q.pending = nil; w.read(q, msg) {
-		reply = w.reply(q, dst, from.Addr())
+		if w.watches == nil {
+			reply = w.reply(q, dst, from.Addr())
+		} else {
+			reply = w.replySeen(q, dst, from)
+		}
 	}
 	w.publish()
 	return reply

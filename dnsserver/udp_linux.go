@@ -226,7 +226,13 @@ func (s *socket) replyAll(ctx context.Context, w *worker, b *batch, first, end, 
 	w.front.Warm(hashes[:n])
 	for k, i := range numbers[:n] {
 		q := &w.queries[k]
-		if reply := w.reply(q, b.room(i), b.from(i)); reply != nil {
+		var reply []byte
+		if w.watches == nil {
+			reply = w.reply(q, b.room(i), b.from(i))
+		} else {
+			reply = w.replySeen(q, b.room(i), netip.AddrPortFrom(b.from(i), b.port(i)))
+		}
+		if reply != nil {
 			b.reply(queued, i, reply)
 			queued++
 		} else if q.pending != nil {

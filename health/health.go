@@ -29,12 +29,15 @@ import (
 // Config says what a Runner runs.
 type Config struct {
 	Registry    registry.Registry
-	Allow       []netip.Prefix        // where checks may go, beside their instance's own address
-	Forbidden   netip.AddrPort        // where none may go: the endpoint that they are registered at
-	Concurrency int                   // probes at once at most; zero: 256
-	Repeat      bool                  // report each result, news or not, to a registry where they lapse
-	Logger      *slog.Logger          // nil: silent
-	Metrics     prometheus.Registerer // nil: not measured
+	Allow       []netip.Prefix // where checks may go, beside their instance's own address
+	Forbidden   netip.AddrPort // where none may go: the endpoint that they are registered at
+	Concurrency int            // probes at once at most; zero: 256
+	Repeat      bool           // report each result, news or not, to a registry where they lapse
+	// Around is told of each probe before it runs, and the function that it returns
+	// of what was found: so can a probe be traced. nil: nobody is told.
+	Around  func(context.Context, *registry.Check) (context.Context, func(status registry.Status, output string))
+	Logger  *slog.Logger          // nil: silent
+	Metrics prometheus.Registerer // nil: not measured
 
 	probe func(registry.Definition, *net.Dialer) prober // in place of newProber, in tests
 }
@@ -63,6 +66,11 @@ func New(config Config) *Runner {
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	if config.Around == nil {
+		config.Around = func(ctx context.Context, _ *registry.Check) (context.Context, func(registry.Status, string)) {
+			return ctx, func(registry.Status, string) {}
+		}
 	}
 	if config.probe == nil {
 		config.probe = newProber

@@ -56,8 +56,10 @@ func (r *Runner) probe(ctx context.Context, t *task, c *registry.Check) {
 	limited, cancel := context.WithTimeout(ctx, timeout(d))
 	defer cancel()
 	r.metrics.running.Inc()
+	limited, tell := r.config.Around(limited, c)
 	start := time.Now()
 	found := t.prober(limited)
+	tell(found.status, found.output)
 	r.metrics.probed(d.Kind(), found.status, time.Since(start))
 	if ctx.Err() != nil {
 		return // removed, or the end: whatever the prober says, it was cut short

@@ -31,11 +31,16 @@ type backend struct {
 }
 
 // openBackend opens the registry that the settings name.
-func openBackend(ctx context.Context, s *settings, metrics prometheus.Registerer) (*backend, error) {
+func openBackend(ctx context.Context, s *settings, metrics prometheus.Registerer, traces *tracing) (b *backend, err error) {
 	if s.consul != nil {
-		return openConsul(ctx, s, metrics)
+		b, err = openConsul(ctx, s, metrics, traces)
+	} else {
+		b, err = openEmbedded(ctx, s, metrics)
 	}
-	return openEmbedded(ctx, s, metrics)
+	if err == nil {
+		b.Registry = traces.registry(b.Registry)
+	}
+	return b, err
 }
 
 func openEmbedded(ctx context.Context, s *settings, metrics prometheus.Registerer) (*backend, error) {
@@ -57,12 +62,12 @@ func openEmbedded(ctx context.Context, s *settings, metrics prometheus.Registere
 
 // openConsul follows a Consul. Its agent says what the names end in, unless the
 // settings do.
-func openConsul(ctx context.Context, s *settings, metrics prometheus.Registerer) (*backend, error) {
+func openConsul(ctx context.Context, s *settings, metrics prometheus.Registerer, traces *tracing) (*backend, error) {
 	c := s.consul
 	config := consul.Config{
 		Address: c.address, Token: c.token, Datacenter: s.datacenter,
 		TLS:     api.TLSConfig{Address: c.serverName, CAFile: c.caFile, CertFile: c.certFile, KeyFile: c.keyFile},
-		Watches: c.watches, Pinned: c.pinned, Logger: s.logger, Metrics: metrics,
+		Watches: c.watches, Pinned: c.pinned, Logger: s.logger, Metrics: metrics, Around: traces.transport(),
 	}
 	if s.dataDir != "" {
 		config.CacheDir = filepath.Join(s.dataDir, "consul")

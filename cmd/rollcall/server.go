@@ -53,6 +53,7 @@ type server struct {
 	supervisor *supervisor
 	reloading  sync.Mutex // there is one reload at a time
 	reloads    *reloads
+	tracing    *tracing // nil: nothing is traced
 }
 
 // newServer opens the registry, takes the addresses and registers rollcall
@@ -66,7 +67,10 @@ func newServer(ctx context.Context, settings *settings) (_ *server, err error) {
 	}()
 	metrics := newMetrics(func() *registry.View { return s.registry.View() })
 	s.metrics, s.reloads = metrics, newReloads(metrics)
-	if s.registry, err = openBackend(ctx, settings, metrics); err != nil {
+	if s.tracing, err = openTracing(ctx, settings.logger); err != nil {
+		return nil, err
+	}
+	if s.registry, err = openBackend(ctx, settings, metrics, s.tracing); err != nil {
 		return nil, err
 	}
 	if err := s.listen(metrics); err != nil {
@@ -74,7 +78,7 @@ func newServer(ctx context.Context, settings *settings) (_ *server, err error) {
 	}
 	s.health = health.New(health.Config{
 		Registry: s.registry, Logger: settings.logger, Metrics: metrics, Concurrency: settings.checkConcurrency,
-		Repeat: settings.consul != nil, Allow: settings.checkAllow, Forbidden: s.adminAddr(),
+		Repeat: settings.consul != nil, Allow: settings.checkAllow, Forbidden: s.adminAddr(), Around: s.tracing.check(),
 	})
 	if settings.consul != nil {
 		return s, nil // what is in somebody else's catalog is for them to say
@@ -125,7 +129,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		Registry: s.registry, Node: s.registry.node, Datacenter: s.registry.datacenter, Zone: s.registry.zones[0], Version: buildVersion().Version,
 		Logger: s.settings.logger, Metrics: metrics, Gatherer: metrics,
 		TLS: s.settings.adminCertificate.config(), Tokens: s.adminTokens(), OnBehalf: s.registry.onBehalf, Freshness: s.registry.freshness,
-		Ready: s.ready, Explain: s.explainDNS, Reload: s.reload, Profile: s.settings.pprof, Traffic: trafficOf(s.answers),
+		Ready: s.ready, Explain: s.explainDNS, Reload: s.reload, Around: s.tracing.route(), Profile: s.settings.pprof, Traffic: trafficOf(s.answers),
 	})
 	return err
 }
@@ -266,9 +270,9 @@ func (s *server) Close() error {
 		s.cache.Close()
 	}
 	if s.registry == nil {
-		return nil
+		return s.tracing.close()
 	}
-	return s.registry.close()
+	return errors.Join(s.registry.close(), s.tracing.close())
 }
 
 // reachable is how a client on this machine reaches what listens on an address.

@@ -57,6 +57,7 @@ type settings struct {
 	checkAllow       []netip.Prefix // where checks may go, beside their instance's own address
 	drain            time.Duration
 	pprof            bool // /debug/pprof/
+	traceQueries     int  // one in so many; 0: none
 	logger           *slog.Logger
 	level            *slog.LevelVar     // of logger
 	values           map[string]string  // by the names of the flags, as YAML: what a reload compares
@@ -132,6 +133,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "consul-pin", EnvVars: serveEnv("CONSUL_PIN"), Category: "Consul", Usage: "`SERVICE` to watch whether somebody asks for it or not (repeatable)"},
 		&cli.DurationFlag{Name: "max-stale", DefaultText: "as long as it takes", EnvVars: serveEnv("MAX_STALE"), Category: "Consul", Usage: "for how long to answer from the last view while Consul is away"},
 
+		&cli.IntFlag{Name: "trace-queries", DefaultText: "0: none", EnvVars: serveEnv("TRACE_QUERIES"), Category: "Operation", Usage: "trace one DNS query in `N`, where OTEL_EXPORTER_OTLP_ENDPOINT names a collector; HTTP, writes and checks are traced there without it"},
 		&cli.BoolFlag{Name: "pprof", EnvVars: serveEnv("PPROF"), Category: "Operation", Usage: "show profiles of the program at /debug/pprof/ of the HTTP address, to who may change everything"},
 		&cli.DurationFlag{Name: "drain", EnvVars: serveEnv("DRAIN"), Category: "Operation", Usage: "how long /readyz says no before the program stops answering"},
 		&cli.StringFlag{Name: "log-level", Value: "info", EnvVars: serveEnv("LOG_LEVEL"), Category: "Operation", Usage: "least `LEVEL` that is logged: debug, info, warn or error"},
@@ -180,6 +182,7 @@ func readSettings(ctx *cli.Context, has process) (*settings, []*settingError) {
 		checkConcurrency: ctx.Int("check-concurrency"),
 		drain:            ctx.Duration("drain"),
 		pprof:            ctx.Bool("pprof"),
+		traceQueries:     ctx.Int("trace-queries"),
 		maxStale:         ctx.Duration("max-stale"),
 	}
 	var mistakes []*settingError
@@ -272,6 +275,7 @@ func readSettings(ctx *cli.Context, has process) (*settings, []*settingError) {
 			check("reverse-zone", zones.CheckReverse(network))
 		}
 	}
+	check("trace-queries", atLeast(0, s.traceQueries))
 	check("drain", atLeast(0, s.drain))
 	check("max-stale", atLeast(0, s.maxStale))
 	if ctx.Bool("memory") {

@@ -53,6 +53,9 @@ type Config struct {
 	Explain func(name, qtype string) (any, error)
 	// Traffic tells what was answered so far, for the page to draw; nil: nobody can say.
 	Traffic func() Traffic
+	// Around returns a handler that does something around the one of a route, which
+	// ServeMux's pattern names, such as tracing it; nil: nothing is done.
+	Around func(pattern string, next http.Handler) http.Handler
 	// Profile has /debug/pprof/ show what the process does.
 	Profile bool
 	// Reload has the configuration read anew, and says what of it has to wait for
@@ -104,7 +107,11 @@ func New(cfg Config) (*Server, error) {
 		s.traffic = newTrafficLog(cfg.Traffic)
 	}
 	for pattern, h := range s.routes() {
-		s.mux.Handle(pattern, s.metrics.measure(pattern, s.serve(h)))
+		handler := s.metrics.measure(pattern, s.serve(h))
+		if cfg.Around != nil {
+			handler = cfg.Around(pattern, handler)
+		}
+		s.mux.Handle(pattern, handler)
 	}
 	if cfg.Gatherer != nil {
 		s.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Gatherer, promhttp.HandlerOpts{}))

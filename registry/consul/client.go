@@ -169,6 +169,9 @@ func newClient(c Config, connections prometheus.Gauge) (*api.Client, *http.Trans
 	if c.network != nil {
 		config.HttpClient.Transport = bounded{c.network}
 	}
+	if c.Around != nil {
+		config.HttpClient.Transport = c.Around(config.HttpClient.Transport)
+	}
 	client, err := api.NewClient(config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("setting up the client of Consul's API: %w", err)

@@ -51,6 +51,10 @@ type Config struct {
 	Logger  *slog.Logger          // nil: nothing is logged
 	Metrics prometheus.Registerer // nil: nothing is registered
 
+	// Around returns a transport that does something around each request to Consul,
+	// such as tracing it; nil: nothing is done.
+	Around func(http.RoundTripper) http.RoundTripper
+
 	alone   bool              // it is one that another stands in front of a datacenter with
 	network http.RoundTripper // in tests, what stands in for Consul
 }
