@@ -144,7 +144,7 @@ func (s *server) dnsConfig(settings *settings, z *zones.Zones, c *cache.Cache, t
 		Registry: s.registry, Zones: z, Cache: c, Addrs: settings.dnsAddrs, Given: settings.given, Asker: s.asker,
 		TLSAddrs: settings.tlsAddrs, HTTPSAddrs: settings.httpsAddrs, TLS: settings.certificate.config(),
 		Freshness: s.registry.freshness, MaxStale: settings.maxStale, RateLimit: settings.rateLimit, UDPSize: settings.udpSize,
-		Transfers: t, Logger: settings.logger, Metrics: s.answers, Observers: s.tracing.observer(settings.traceQueries),
+		Transfers: t, Logger: settings.logger, Metrics: s.answers, Observers: s.observers(),
 	}
 }
 

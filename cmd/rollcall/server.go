@@ -19,6 +19,7 @@ import (
 
 	"github.com/rollcall-dns/rollcall/cache"
 	"github.com/rollcall-dns/rollcall/dnsserver"
+	"github.com/rollcall-dns/rollcall/dnsserver/dnstap"
 	"github.com/rollcall-dns/rollcall/dnsserver/forward"
 	"github.com/rollcall-dns/rollcall/dnsserver/transfer"
 	"github.com/rollcall-dns/rollcall/health"
@@ -53,7 +54,8 @@ type server struct {
 	supervisor *supervisor
 	reloading  sync.Mutex // there is one reload at a time
 	reloads    *reloads
-	tracing    *tracing // nil: nothing is traced
+	tracing    *tracing    // nil: nothing is traced
+	tap        *dnstap.Tap // nil: nobody wants to see queries
 }
 
 // newServer opens the registry, takes the addresses and registers rollcall
@@ -110,6 +112,9 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		return err
 	}
 	if err := s.openAsker(metrics); err != nil {
+		return err
+	}
+	if err := s.openTap(); err != nil {
 		return err
 	}
 	s.answers = prometheus.NewRegistry()
@@ -224,6 +229,9 @@ func (s *server) run(ctx context.Context) error {
 		if c != nil {
 			group.Go(func() error { return c.run(serving) })
 		}
+	}
+	if s.tap != nil {
+		group.Go(func() error { return s.tap.Run(serving) })
 	}
 	if s.registry.run != nil {
 		group.Go(func() error { return s.registry.run(serving) })

@@ -58,6 +58,7 @@ type settings struct {
 	drain            time.Duration
 	pprof            bool // /debug/pprof/
 	traceQueries     int  // one in so many; 0: none
+	dnstap           dnstapSettings
 	logger           *slog.Logger
 	level            *slog.LevelVar     // of logger
 	values           map[string]string  // by the names of the flags, as YAML: what a reload compares
@@ -133,6 +134,8 @@ func serveFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "consul-pin", EnvVars: serveEnv("CONSUL_PIN"), Category: "Consul", Usage: "`SERVICE` to watch whether somebody asks for it or not (repeatable)"},
 		&cli.DurationFlag{Name: "max-stale", DefaultText: "as long as it takes", EnvVars: serveEnv("MAX_STALE"), Category: "Consul", Usage: "for how long to answer from the last view while Consul is away"},
 
+		&cli.StringFlag{Name: "dnstap", EnvVars: serveEnv("DNSTAP"), Category: "Operation", Usage: "`COLLECTOR` that is shown queries and replies in dnstap's format: unix:PATH or tcp:HOST:PORT"},
+		&cli.IntFlag{Name: "dnstap-every", Value: 1, EnvVars: serveEnv("DNSTAP_EVERY"), Category: "Operation", Usage: "show it one query in `N`"},
 		&cli.IntFlag{Name: "trace-queries", DefaultText: "0: none", EnvVars: serveEnv("TRACE_QUERIES"), Category: "Operation", Usage: "trace one DNS query in `N`, where OTEL_EXPORTER_OTLP_ENDPOINT names a collector; HTTP, writes and checks are traced there without it"},
 		&cli.BoolFlag{Name: "pprof", EnvVars: serveEnv("PPROF"), Category: "Operation", Usage: "show profiles of the program at /debug/pprof/ of the HTTP address, to who may change everything"},
 		&cli.DurationFlag{Name: "drain", EnvVars: serveEnv("DRAIN"), Category: "Operation", Usage: "how long /readyz says no before the program stops answering"},
@@ -275,6 +278,9 @@ func readSettings(ctx *cli.Context, has process) (*settings, []*settingError) {
 			check("reverse-zone", zones.CheckReverse(network))
 		}
 	}
+	s.dnstap, err = readDnstapSettings(ctx)
+	check("dnstap", err)
+	check("dnstap-every", atLeast(1, s.dnstap.every))
 	check("trace-queries", atLeast(0, s.traceQueries))
 	check("drain", atLeast(0, s.drain))
 	check("max-stale", atLeast(0, s.maxStale))
