@@ -79,6 +79,7 @@ type Sockets struct {
 
 // Server answers DNS queries.
 type Server struct {
+	faults    faults
 	newest    atomic.Pointer[pipeline]
 	config    Config
 	listeners []*listener
@@ -107,7 +108,7 @@ func New(config Config) (*Server, error) {
 	s := &Server{config: config}
 	first := &pipeline{
 		newest: &s.newest, registry: config.Registry, logger: config.Logger, freshness: config.Freshness,
-		metrics: newMetrics(), cookies: newCookies(time.Now()), udpSize: config.UDPSize, asker: config.Asker, observers: config.Observers,
+		metrics: newMetrics(), cookies: newCookies(time.Now()), udpSize: config.UDPSize, asker: config.Asker, observers: config.Observers, faults: &s.faults,
 	}
 	if err := s.publish(first, config); err != nil {
 		return nil, err

@@ -232,8 +232,22 @@ func (m *metrics) Describe(descs chan<- *prometheus.Desc) {
 func (m *metrics) Collect(found chan<- prometheus.Metric) {
 	m.duration.Collect(found)
 	for _, transport := range transports {
-		m.collect(found, transport, m.total(transport))
+		if transport == "udp" || transport == "tcp" || m.used(transport) {
+			m.collect(found, transport, m.total(transport))
+		}
 	}
+}
+
+// used tells whether anything has come by a transport.
+func (m *metrics) used(transport string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for t := range m.tallies {
+		if t.transport == transport {
+			return true
+		}
+	}
+	return m.retired[transport] != nil
 }
 
 func (m *metrics) total(transport string) *tally {

@@ -3,6 +3,7 @@ package dnsserver
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/miekg/dns"
@@ -80,8 +81,16 @@ func (p *pending) reply(ctx context.Context) []byte {
 	return reply
 }
 
-func (p *pending) answer(ctx context.Context) []byte {
+func (p *pending) answer(ctx context.Context) (reply []byte) {
 	defer p.asker.Leave(p.ask.Client)
+	defer func() {
+		if fault := recover(); fault != nil {
+			p.faults.add(time.Now())
+			p.metrics.late(p.transport, func(t *tally) { t.panics.Add(1) })
+			p.logger.Error("a query ended in a panic", "query", fmt.Sprintf("%x", p.query.msg[:min(len(p.query.msg), 512)]), "panic", fmt.Sprint(fault))
+			reply, _ = p.write(nil, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeServerFailure}}, false)
+		}
+	}()
 	dst := make([]byte, 0, minUDP)
 	if p.local == nil {
 		question := p.outward(&p.query, p.query.name())

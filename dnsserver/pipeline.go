@@ -48,6 +48,7 @@ type pipeline struct {
 	signing   *signing         // nil: no zone is signed
 	transfers *transfer.Server // nil: nobody gets a zone, and TSIG means nothing
 	observers []Observer
+	faults    *faults
 }
 
 // always is how fresh a View is that is the truth itself.
@@ -142,6 +143,7 @@ func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			w.panics.Add(1)
+			w.faults.add(time.Now())
 			w.logger.Error("a query ended in a panic", "query", fmt.Sprintf("%x", q.msg[:min(len(q.msg), 512)]), "panic", fmt.Sprint(fault))
 			reply = w.fail(q, dst, dns.RcodeServerFailure)
 		}

@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"testing"
@@ -129,4 +130,27 @@ func TestRepliesThatAreDroppedLeaveTheOthersOfTheirBatch(t *testing.T) {
 	if len(seen) < queries/3 || len(seen) > 2*queries/3 {
 		t.Errorf("%d of %d queries got a reply, want about half of them", len(seen), queries)
 	}
+}
+
+// TestGarbageIsNoLever sends noise, some of which begins as a query does: what comes
+// back is never longer.
+func TestGarbageIsNoLever(t *testing.T) {
+	l := newLab(t)
+	l.registerMany(t, "big", 60)
+	w, random := l.newWorker("udp"), rand.New(rand.NewPCG(1, 2))
+	in, out := 0, 0
+	for n := range 2000 {
+		noise := make([]byte, random.IntN(600))
+		for i := range noise {
+			noise[i] = byte(random.Uint32())
+		}
+		if n%2 == 0 && len(noise) > headerSize {
+			copy(noise, []byte{1, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0})
+		}
+		reply := w.serve(nil, noise, client)
+		if in, out = in+len(noise), out+len(reply); len(reply) > len(noise) {
+			t.Errorf("%d octets for %d: %x", len(reply), len(noise), noise)
+		}
+	}
+	t.Logf("%d octets came, and %d were sent", in, out)
 }

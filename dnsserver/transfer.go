@@ -41,6 +41,7 @@ func (c *connection) transfer(w *worker, query []byte) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			w.panics.Add(1)
+			w.faults.add(time.Now())
 			w.logger.Error("a transfer ended in a panic", "query", fmt.Sprintf("%x", query[:min(len(query), 512)]), "panic", fmt.Sprint(fault))
 			err = errPanic
 		}

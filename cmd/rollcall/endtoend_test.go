@@ -123,6 +123,57 @@ func TestGoResolver(t *testing.T) {
 	}
 }
 
+// TestMetricsDoNotGrowWithNames asks for made-up names, with ROLLCALL_LONG for a
+// million of them.
+func TestMetricsDoNotGrowWithNames(t *testing.T) {
+	names := 20_000
+	if os.Getenv("ROLLCALL_LONG") != "" {
+		names = 1_000_000
+	}
+	s := running(t)
+	series := func() (n int) {
+		response, err := http.Get("http://" + s.adminAddr().String() + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if !strings.HasPrefix(line, "#") {
+				n++
+			}
+		}
+		return n
+	}
+	c, err := dns.Dial("udp", s.dns.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ask := func(n int) {
+		for range n {
+			if err := c.WriteMsg(new(dns.Msg).SetQuestion(fmt.Sprintf("n%x.service.rollcall.internal.", rand.Uint64()), dns.TypeA)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.ReadMsg(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ask(10)
+	series()
+	before := series()
+	ask(names)
+	after := series()
+	t.Logf("%d series, and after %d names %d", before, names, after)
+	if after > before || after > 500 {
+		t.Errorf("%d series, and after %d names %d", before, names, after)
+	}
+}
+
 // TestKilledServerLosesNothing kills the program while 16 clients register over
 // HTTP, again and again, and looks for what it had answered.
 func TestKilledServerLosesNothing(t *testing.T) {

@@ -13,9 +13,9 @@ func newLogger(w io.Writer, format string, least slog.Leveler) (*slog.Logger, er
 	options := &slog.HandlerOptions{Level: least}
 	switch {
 	case format == "text" || format == "auto" && isTerminal(w):
-		return slog.New(slog.NewTextHandler(w, options)), nil
+		return slog.New(newQuiet(slog.NewTextHandler(w, options))), nil
 	case format == "json" || format == "auto":
-		return slog.New(slog.NewJSONHandler(w, options)), nil
+		return slog.New(newQuiet(slog.NewJSONHandler(w, options))), nil
 	}
 	return nil, fmt.Errorf("%q is none of auto, text and json", format)
 }

@@ -203,7 +203,7 @@ func (s *server) ready() error {
 	if s.draining.Load() {
 		return errors.New("rollcall is shutting down")
 	}
-	return nil
+	return s.dns.Ready()
 }
 
 // run serves until ctx ends. Then it says that it is not ready, waits for the

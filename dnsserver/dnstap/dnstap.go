@@ -52,7 +52,8 @@ type Config struct {
 // Parse reads a collector's address: unix:PATH, a path alone, or tcp:HOST:PORT. The
 // forms with slashes, unix:///PATH and tcp://HOST:PORT, are those of CoreDNS.
 func Parse(text string) (network, address string, err error) {
-	network, address, ok := strings.Cut(text, ":")
+	ok := false
+	network, address, _ = strings.Cut(text, ":")
 	switch {
 	case strings.HasPrefix(text, "/"):
 		network, address, ok = "unix", text, true
@@ -63,8 +64,6 @@ func Parse(text string) (network, address string, err error) {
 		address = strings.TrimPrefix(address, "//")
 		_, port, err := net.SplitHostPort(address)
 		ok = err == nil && port != ""
-	default:
-		ok = false
 	}
 	if !ok {
 		return "", "", fmt.Errorf("%q has neither of the forms unix:PATH and tcp:HOST:PORT", text)

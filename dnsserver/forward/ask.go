@@ -132,7 +132,13 @@ func (a *Asker) fetch(q Question, key []byte) *cache.Forwarded {
 }
 
 // resolve asks the upstreams of a name, if it is one for them.
-func (a *Asker) resolve(ctx context.Context, q Question, key []byte) (*cache.Forwarded, error) {
+func (a *Asker) resolve(ctx context.Context, q Question, key []byte) (f *cache.Forwarded, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			a.logger.Error("an upstream's reply ended in a panic", "name", q.owner(), "panic", fmt.Sprint(fault))
+			err = fmt.Errorf("the reply ended in a panic: %v", fault)
+		}
+	}()
 	owner := q.owner()
 	route := a.route(q.Name)
 	if route == nil {
@@ -150,7 +156,7 @@ func (a *Asker) resolve(ctx context.Context, q Question, key []byte) (*cache.For
 	if route.public && !a.mayBePrivate(owner) {
 		a.metrics.rebound.Add(float64(dropPrivate(m)))
 	}
-	f, err := cache.NewForwarded(key, m, time.Now())
+	f, err = cache.NewForwarded(key, m, time.Now())
 	if err == nil {
 		f.Beyond = into
 	}

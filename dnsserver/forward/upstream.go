@@ -84,6 +84,11 @@ func randomOctets(n int) []byte {
 // returns the reply. One that is cut short is asked for again over TCP, and a
 // server that does not know EDNS without it.
 func (u *upstream) exchange(ctx context.Context, query *dns.Msg) (reply *dns.Msg, err error) {
+	defer func() {
+		if fault := recover(); fault != nil { // of who reads what anybody may send
+			err = fmt.Errorf("the exchange ended in a panic: %v", fault)
+		}
+	}()
 	asked := query.Copy()
 	asked.Id = binary.BigEndian.Uint16(randomOctets(2))
 	reply, err = u.send(ctx, asked)

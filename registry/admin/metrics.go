@@ -61,13 +61,13 @@ func (m *metrics) measure(pattern string, next http.Handler) http.Handler {
 	if !ok {
 		path = pattern
 	}
-	requests, duration := m.requests.MustCurryWith(prometheus.Labels{"handler": path}), m.duration.WithLabelValues(path)
+	requests := m.requests.MustCurryWith(prometheus.Labels{"handler": path})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		m.inflight.Inc()
 		defer m.inflight.Dec()
 		seen, start := watch(w), time.Now()
 		next.ServeHTTP(seen, r)
-		duration.Observe(time.Since(start).Seconds())
+		m.duration.WithLabelValues(path).Observe(time.Since(start).Seconds())
 		requests.WithLabelValues(methodLabel(r.Method), strconv.Itoa(seen.status)).Inc()
 	})
 }
