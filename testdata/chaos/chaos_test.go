@@ -1,0 +1,185 @@
+// Package chaos breaks rollcall and everything around it, at random, and looks
+// whether what it promises holds meanwhile.
+//
+// There are two worlds. In one rollcall keeps the registry itself; in the other it
+// stands in front of a real Consul and of an upstream that it forwards to. In each
+// clients ask and change things all the time, over a network with faults, while
+// parts are killed, stopped, cut off and flooded. What each client did and saw is
+// judged as it comes: nothing that was acknowledged may be lost, no answer may
+// contradict it, and where nothing is broken that an answer needs, it must come.
+//
+//	CHAOS_TIME=10m CHAOS_SEED=7 go test ./testdata/chaos -v -timeout 1h
+//
+// (make chaos) does the same again for the same seed: the faults, their order and
+// their lengths, if not the turns that the scheduler takes. CHAOS_RACE=1 builds
+// rollcall with the race detector.
+package chaos
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"text/tabwriter"
+	"time"
+)
+
+// shortTime is for how long it goes on where nobody says for how long: as part of
+// all tests.
+const shortTime = 12 * time.Second
+
+// journal is the log of one world, its counts, and the source of its faults.
+type journal struct {
+	t      *testing.T
+	world  string
+	began  time.Time
+	until  time.Time
+	long   bool       // whether there is time to wait for what takes a minute
+	random *rand.Rand // for the goroutine alone that plans the faults
+	seed   uint64
+
+	mu    sync.Mutex
+	count map[string]int
+	gap   time.Duration // longest between two answers while nothing was broken
+}
+
+// newJournal reads for how long to go on, and with which seed.
+func newJournal(t *testing.T, world string, number uint64) *journal {
+	t.Helper()
+	length, seed := shortTime, uint64(time.Now().UnixNano()%1_000_000)
+	var err error
+	if text := os.Getenv("CHAOS_TIME"); text != "" {
+		if length, err = time.ParseDuration(text); err != nil {
+			t.Fatalf("CHAOS_TIME: %v", err)
+		}
+	}
+	if text := os.Getenv("CHAOS_SEED"); text != "" {
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("CHAOS_SEED: %v", err)
+		}
+	}
+	j := &journal{
+		t: t, world: world, began: time.Now(), until: time.Now().Add(length), long: length >= time.Minute,
+		random: rand.New(rand.NewPCG(seed, number)), seed: seed, count: make(map[string]int),
+	}
+	j.note("CHAOS_SEED=%d CHAOS_TIME=%v", seed, length)
+	return j
+}
+
+// note prints what is done, and when.
+func (j *journal) note(format string, args ...any) {
+	fmt.Printf("%-8s %8.3fs  %s\n", j.world, time.Since(j.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// wrong counts a broken promise under a name of the table, and tells of it.
+func (j *journal) wrong(name, format string, args ...any) {
+	j.add(name, 1)
+	j.mu.Lock()
+	told := j.count[name]
+	j.mu.Unlock()
+	if told <= 20 { // the first ones tell what there is to know
+		j.note("WRONG    "+format, args...)
+		j.t.Errorf(format, args...)
+	}
+	j.t.Fail()
+}
+
+func (j *journal) add(name string, n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.count[name] += n
+}
+
+func (j *journal) answered(gap time.Duration) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.count["queries"]++
+	j.count["answered"]++
+	j.gap = max(j.gap, gap)
+}
+
+// table prints the sums, in this order.
+func (j *journal) table(names ...string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "\n%s, seed %d, %v\t\n", j.world, j.seed, time.Since(j.began).Round(time.Second))
+	for _, name := range names {
+		fmt.Fprintf(w, "  %s\t%d\n", name, j.count[name])
+	}
+	fmt.Fprintf(w, "  worst gap in answers outside of faults\t%v\n\n", j.gap.Round(time.Millisecond))
+	_ = w.Flush()
+}
+
+// between draws a length of time. The short form has faults that are shorter.
+func (j *journal) between(least, most time.Duration) time.Duration {
+	d := least + time.Duration(j.random.Float64()*float64(most-least))
+	if !j.long {
+		d = least + (d-least)/4
+	}
+	return d
+}
+
+// weather tells when it is too bad for something: from the start of a fault until
+// its end.
+type weather struct {
+	mu     sync.Mutex
+	faults int       // at the moment
+	begun  int       // ever
+	since  time.Time // when the last one ended
+}
+
+func (w *weather) worsen() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.faults++
+	w.begun++
+}
+
+func (w *weather) improve() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.faults--
+	w.since = time.Now()
+}
+
+// watch returns a function that tells whether the weather was good since then, and
+// since when.
+func (w *weather) watch() (good func() (bool, time.Time)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	faults, begun := w.faults, w.begun
+	return func() (bool, time.Time) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return faults == 0 && w.begun == begun, w.since
+	}
+}
+
+// pulse measures the gaps between the answers that all clients together get while
+// the weather is good.
+type pulse struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+func (p *pulse) beat(good bool, since time.Time) (gap time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	from := p.last
+	if since.After(from) {
+		from = since
+	}
+	if good && !p.last.IsZero() {
+		gap = now.Sub(from)
+	}
+	p.last = now
+	return gap
+}
+
+// closing closes what a test does not need any more.
+func closing(c io.Closer) { _ = c.Close() }

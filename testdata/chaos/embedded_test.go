@@ -1,0 +1,208 @@
+package chaos
+
+import (
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestRegistryOfItsOwn is the world in which rollcall keeps what is registered.
+func TestRegistryOfItsOwn(t *testing.T) {
+	t.Parallel()
+	j := newJournal(t, "embedded", 1)
+	w := newEmbeddedWorld(t, j)
+	start, err := w.program.uses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.live()
+	for time.Now().Before(j.until) && !j.hopeless() {
+		w.round()
+		w.calm()
+	}
+	w.rest()
+	w.handsBack(start)
+	j.add("restarts", w.program.starts-1)
+	j.table("changes acknowledged", "changes refused in faults", "changes in doubt", "lost", "by halves", "refused outside of faults",
+		"queries", "answered", "unanswered in faults", "unanswered outside of faults", "wrong", "restarts", "not given back")
+}
+
+// embeddedWorld is rollcall, its disk, the networks before it, and its clients.
+type embeddedWorld struct {
+	t       *testing.T
+	j       *journal
+	dir     string
+	small   bool // whether its disk can be filled
+	program *program
+	dns     *network
+	http    *network
+
+	dnsWeather, httpWeather weather
+	pulse                   pulse
+	enrolments              []*enrolment
+	writing                 sync.RWMutex // held to see what is there while nobody changes it
+
+	stop    chan struct{}
+	clients sync.WaitGroup
+	abused  []func() // ends what an abuse has left behind
+}
+
+const (
+	services        = 20
+	instancesOfEach = 3
+	writers         = 6
+	askersOverUDP   = 4
+	askersOverTCP   = 2
+)
+
+func newEmbeddedWorld(t *testing.T, j *journal) *embeddedWorld {
+	t.Helper()
+	w := &embeddedWorld{t: t, j: j, dir: t.TempDir(), stop: make(chan struct{})}
+	w.small = mountSmall(t, w.dir)
+	if !w.small {
+		j.note("no file system may be mounted here: the disk will not be full")
+	}
+	w.program = newProgram(t, buildRollcall(t), "--data-dir", filepath.Join(w.dir, "state"))
+	if err := w.program.start(); err != nil {
+		t.Fatal(err)
+	}
+	w.dns, w.http = newNetwork(t, w.program.dns, j.seed), newNetwork(t, w.program.http, j.seed+1)
+	for n := range services * instancesOfEach {
+		w.enrolments = append(w.enrolments, newEnrolment(n))
+	}
+	return w
+}
+
+// live starts the clients.
+func (w *embeddedWorld) live() {
+	for n := range writers {
+		var own []*enrolment
+		for i := n; i < len(w.enrolments); i += writers {
+			own = append(own, w.enrolments[i])
+		}
+		w.clients.Go(func() { w.write(n, own) })
+	}
+	for n := range askersOverUDP + askersOverTCP {
+		a := &asker{j: w.j, network: "udp", addr: w.dns.addr(), weather: &w.dnsWeather, pulse: &w.pulse}
+		if n >= askersOverUDP {
+			a.network = "tcp"
+		}
+		w.clients.Go(func() { w.ask(n, a) })
+	}
+}
+
+// rest ends them.
+func (w *embeddedWorld) rest() {
+	close(w.stop)
+	w.clients.Wait()
+}
+
+func (w *embeddedWorld) over() bool {
+	select {
+	case <-w.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// round breaks some things around rollcall, and in the midst of it, mostly, rollcall
+// itself.
+func (w *embeddedWorld) round() {
+	j := w.j
+	kinds := []func() func(){w.badNetwork, w.partition, w.garbage, w.halfOpen, w.slowBodies}
+	if w.small {
+		kinds = append(kinds, w.fullDisk)
+	}
+	var ends []func()
+	for _, n := range j.random.Perm(len(kinds))[:j.random.IntN(3)] {
+		ends = append(ends, kinds[n]())
+	}
+	time.Sleep(j.between(200*time.Millisecond, 2*time.Second))
+	deeds := []func(){w.killed, w.killed, w.terminated, w.paused}
+	if n := j.random.IntN(len(deeds) + 2); n < len(deeds) || len(ends) == 0 {
+		deeds[n%len(deeds)]()
+	}
+	time.Sleep(j.between(200*time.Millisecond, 2*time.Second))
+	for _, end := range ends {
+		end()
+	}
+}
+
+// calm lets it live with nothing broken, and compares then what is there with what
+// was acknowledged.
+func (w *embeddedWorld) calm() {
+	time.Sleep(w.j.between(time.Second, 3*time.Second))
+	u, err := w.program.uses()
+	switch {
+	case err != nil:
+		w.j.wrong("wrong", "with nothing broken, /metrics: %v", err)
+	case u.memory > mostMemory:
+		w.j.wrong("wrong", "%d MiB are resident", u.memory>>20)
+	}
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	w.http.reset()
+	time.Sleep(300 * time.Millisecond) // what a client gave up is in the server's hands for no longer
+	found, err := inspect("http://" + w.program.http)
+	if err != nil {
+		w.j.wrong("wrong", "with nothing broken: %v", err)
+		return
+	}
+	present := 0
+	for _, e := range w.enrolments {
+		at := found[e.id]
+		delete(found, e.id)
+		if at.half != "" {
+			w.j.wrong("by halves", "%s: %s", e.id, at.half)
+		}
+		if at.present {
+			present++
+		}
+		if err := e.history.settle(at.port, at.present); err != nil {
+			w.j.wrong("lost", "%s %v", e.id, err)
+		}
+	}
+	for id := range found {
+		w.j.wrong("by halves", "%s is there, and nobody has registered it", id)
+	}
+	w.j.note("all is as acknowledged: %d instances; %d goroutines, %d files, %d MiB", present, u.goroutines, u.files, u.memory>>20)
+}
+
+// handsBack waits until rollcall holds no more than when it started.
+func (w *embeddedWorld) handsBack(start use) {
+	if !w.j.long { // or they are left for rollcall to end
+		w.endAbuse()
+	}
+	defer w.endAbuse()
+	w.dns.reset()
+	w.http.reset()
+	const more = 4 // of either, for what comes and goes
+	var now use
+	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		var err error
+		if now, err = w.program.uses(); err == nil && now.goroutines <= start.goroutines+more && now.files <= start.files+more {
+			w.j.note("back to %d goroutines and %d files, from %d and %d at the start", now.goroutines, now.files, start.goroutines, start.files)
+			return
+		}
+	}
+	w.j.wrong("not given back", "%+v at the end, %+v at the start", now, start)
+}
+
+func (w *embeddedWorld) endAbuse() {
+	for _, end := range w.abused {
+		end()
+	}
+	w.abused = nil
+}
+
+// hopeless tells whether so much is wrong that there is no use in going on.
+func (j *journal) hopeless() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.count["wrong"]+j.count["lost"]+j.count["unanswered outside of faults"]+j.count["refused outside of faults"] > 200
+}
+
+func serviceName(n int) string { return fmt.Sprintf("s%d", n) }

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package chaos
+
+import "testing"
+
+func mountSmall(testing.TB, string) bool { return false }
