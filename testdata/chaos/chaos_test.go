@@ -114,6 +114,39 @@ func (j *journal) table(names ...string) {
 	_ = w.Flush()
 }
 
+// hopeless tells whether so much is wrong that there is no use in going on.
+func (j *journal) hopeless() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.count["wrong"]+j.count["lost"]+j.count["unanswered outside of faults"]+j.count["refused outside of faults"] > 200
+}
+
+// bounded looks what a program holds while nothing is broken.
+func (j *journal) bounded(p *program) use {
+	u, err := p.uses()
+	switch {
+	case err != nil:
+		j.wrong("wrong", "with nothing broken, /metrics: %v", err)
+	case u.memory > mostMemory:
+		j.wrong("wrong", "%d MiB are resident", u.memory>>20)
+	}
+	return u
+}
+
+// handsBack waits until a program holds no more than when it started.
+func (j *journal) handsBack(p *program, start use) {
+	const more = 4 // of either, for what comes and goes
+	var now use
+	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		var err error
+		if now, err = p.uses(); err == nil && now.goroutines <= start.goroutines+more && now.files <= start.files+more {
+			j.note("back to %d goroutines and %d files, from %d and %d at the start", now.goroutines, now.files, start.goroutines, start.files)
+			return
+		}
+	}
+	j.wrong("not given back", "%+v at the end, %+v at the start", now, start)
+}
+
 // between draws a length of time. The short form has faults that are shorter.
 func (j *journal) between(least, most time.Duration) time.Duration {
 	d := least + time.Duration(j.random.Float64()*float64(most-least))

@@ -135,13 +135,7 @@ func (w *embeddedWorld) round() {
 // was acknowledged.
 func (w *embeddedWorld) calm() {
 	time.Sleep(w.j.between(time.Second, 3*time.Second))
-	u, err := w.program.uses()
-	switch {
-	case err != nil:
-		w.j.wrong("wrong", "with nothing broken, /metrics: %v", err)
-	case u.memory > mostMemory:
-		w.j.wrong("wrong", "%d MiB are resident", u.memory>>20)
-	}
+	u := w.j.bounded(w.program)
 	w.writing.Lock()
 	defer w.writing.Unlock()
 	w.http.reset()
@@ -179,16 +173,7 @@ func (w *embeddedWorld) handsBack(start use) {
 	defer w.endAbuse()
 	w.dns.reset()
 	w.http.reset()
-	const more = 4 // of either, for what comes and goes
-	var now use
-	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		var err error
-		if now, err = w.program.uses(); err == nil && now.goroutines <= start.goroutines+more && now.files <= start.files+more {
-			w.j.note("back to %d goroutines and %d files, from %d and %d at the start", now.goroutines, now.files, start.goroutines, start.files)
-			return
-		}
-	}
-	w.j.wrong("not given back", "%+v at the end, %+v at the start", now, start)
+	w.j.handsBack(w.program, start)
 }
 
 func (w *embeddedWorld) endAbuse() {
@@ -196,13 +181,6 @@ func (w *embeddedWorld) endAbuse() {
 		end()
 	}
 	w.abused = nil
-}
-
-// hopeless tells whether so much is wrong that there is no use in going on.
-func (j *journal) hopeless() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.count["wrong"]+j.count["lost"]+j.count["unanswered outside of faults"]+j.count["refused outside of faults"] > 200
 }
 
 func serviceName(n int) string { return fmt.Sprintf("s%d", n) }

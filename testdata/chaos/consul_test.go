@@ -1,0 +1,187 @@
+package chaos
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/registry/consul/consultest"
+)
+
+// TestInFrontOfConsul is the world in which rollcall follows a real Consul, and
+// forwards what is not in its zone.
+func TestInFrontOfConsul(t *testing.T) {
+	t.Parallel()
+	j := newJournal(t, "consul", 2)
+	w := newConsulWorld(t, j)
+	start, err := w.program.uses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.live()
+	for time.Now().Before(j.until) && !j.hopeless() {
+		w.round()
+		w.agree()
+	}
+	close(w.stop)
+	w.clients.Wait()
+	w.j.handsBack(w.program, start)
+	j.add("restarts", w.program.starts-1)
+	j.table("changes acknowledged", "changes refused in faults", "views compared", "queries", "answered", "unanswered in faults",
+		"unanswered outside of faults", "forwarded, no answer in faults", "wrong", "restarts", "restarts of Consul", "restarts of the upstream", "not given back")
+}
+
+// consulWorld is rollcall between its clients and a Consul, with a network between
+// those two alone.
+type consulWorld struct {
+	t        *testing.T
+	j        *journal
+	agent    *consultest.Agent
+	network  *network
+	upstream *upstream
+	program  *program
+
+	ours, others weather // for answers from the view, and from the upstream
+	pulse        pulse
+	changing     sync.RWMutex // held to compare while nobody changes Consul
+	stop         chan struct{}
+	clients      sync.WaitGroup
+}
+
+const (
+	steady      = 5 // services that are well all the time
+	moving      = 10
+	agreeWithin = 5 * time.Second
+	consulZone  = ".service.consul."
+)
+
+func newConsulWorld(t *testing.T, j *journal) *consulWorld {
+	t.Helper()
+	w := &consulWorld{t: t, j: j, agent: consultest.Start(t, ""), stop: make(chan struct{})}
+	for n := range steady {
+		name := fmt.Sprint("steady-", n)
+		w.agent.Service(name, 80, "critical")
+		w.agent.Set(name, "passing") // which an agent that starts again still knows
+	}
+	address, err := url.Parse(w.agent.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.network = newNetwork(t, address.Host, j.seed+2)
+	w.upstream = newUpstream(t)
+	w.program = newProgram(t, buildRollcall(t), "--registry", "consul", "--consul-addr", w.network.addr(), "--forward", w.upstream.addr,
+		"--data-dir", filepath.Join(t.TempDir(), "state"))
+	if err := w.program.start(); err != nil {
+		t.Fatal(err)
+	}
+	w.agree()
+	return w
+}
+
+func (w *consulWorld) live() {
+	for n := range 4 {
+		a := &asker{j: w.j, network: [...]string{"udp", "udp", "udp", "tcp"}[n], addr: w.program.dns, weather: &w.ours, pulse: &w.pulse}
+		w.clients.Go(func() { w.ask(n, a) })
+	}
+	w.clients.Go(w.askOthers)
+	w.clients.Go(w.change)
+}
+
+func (w *consulWorld) over() bool {
+	select {
+	case <-w.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// ask wants an instance of what is always well, and a reply that parses of the
+// others.
+func (w *consulWorld) ask(n int, a *asker) {
+	defer a.hangUp()
+	random := rand.New(rand.NewPCG(w.j.seed, uint64(300+n)))
+	for ; !w.over(); time.Sleep(betweenAsks) {
+		name, well := fmt.Sprint("steady-", random.IntN(steady)), true
+		if random.IntN(3) == 0 {
+			name, well = fmt.Sprint("moving-", random.IntN(moving)), false
+		}
+		reply, _, _ := a.ask(name+consulZone, dns.TypeSRV)
+		if reply == nil {
+			continue
+		}
+		if shown, err := read(reply); err != nil || well && len(shown) != 1 {
+			w.j.wrong("wrong", "%s, %v:\n%v", name, err, reply)
+		}
+	}
+}
+
+// askOthers asks for names that only the upstream knows.
+func (w *consulWorld) askOthers() {
+	a := &asker{j: w.j, network: "udp", addr: w.program.dns, pulse: new(pulse)}
+	defer a.hangUp()
+	for n := 0; !w.over(); n++ {
+		question := new(dns.Msg).SetQuestion(fmt.Sprintf("n%d.example.", n), dns.TypeA)
+		question.Id = uint16(n)
+		good := w.others.watch()
+		reply, err := a.exchange(question)
+		if fine, _ := good(); err != nil || len(reply.Answer) != 1 {
+			if fine {
+				w.j.wrong("wrong", "%s with the upstream well: %v\n%v", question.Question[0].Name, err, reply)
+			}
+			w.j.add("forwarded, no answer in faults", 1)
+		}
+		time.Sleep(5 * betweenAsks)
+	}
+}
+
+// change registers, changes and deregisters in Consul, while it is there.
+func (w *consulWorld) change() {
+	random := rand.New(rand.NewPCG(w.j.seed, 400))
+	agent := w.agent.API.Agent()
+	for ; !w.over(); time.Sleep(5 * time.Millisecond) {
+		w.changing.RLock()
+		name, err := fmt.Sprint("moving-", random.IntN(moving)), error(nil)
+		switch random.IntN(5) {
+		case 0:
+			err = agent.ServiceDeregister(name)
+		case 1:
+			err = agent.UpdateTTL("service:"+name, "", []string{"passing", "critical"}[random.IntN(2)])
+		default:
+			err = agent.ServiceRegister(&api.AgentServiceRegistration{
+				Name: name, Port: 1 + random.IntN(65535), Address: fmt.Sprintf("10.9.%d.%d", random.IntN(256), random.IntN(256)),
+				Check: &api.AgentServiceCheck{TTL: "1h", Status: []string{"passing", "critical"}[random.IntN(2)]},
+			})
+		}
+		if err != nil {
+			w.j.add("changes refused in faults", 1)
+		} else {
+			w.j.add("changes acknowledged", 1)
+		}
+		w.changing.RUnlock()
+	}
+}
+
+// round breaks one or two of Consul, what is between, the upstream and rollcall.
+func (w *consulWorld) round() {
+	kinds := []func() func(){w.consulKilled, w.partition, w.badNetwork, w.reset, w.upstreamKilled, w.upstreamHangs}
+	var ends []func()
+	for _, n := range w.j.random.Perm(len(kinds))[:1+w.j.random.IntN(3)] {
+		ends = append(ends, kinds[n]())
+	}
+	time.Sleep(w.j.between(300*time.Millisecond, 5*time.Second))
+	if w.j.random.IntN(3) == 0 {
+		w.restart()
+	}
+	time.Sleep(w.j.between(300*time.Millisecond, 5*time.Second))
+	for _, end := range ends {
+		end()
+	}
+}
