@@ -196,14 +196,13 @@ type agent struct {
 
 // meet asks the agent who it is: until it answers, or once.
 func (r *Registry) meet(ctx context.Context, once bool) (agent, error) {
+	within := answerWithin
 	if once {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, askAgentWithin)
-		defer cancel()
+		within = askAgentWithin
 	}
 	retry := backoff{most: retryWide}
 	for {
-		self, err := r.askAgent(ctx)
+		self, err := r.askAgent(ctx, within)
 		if err == nil || once {
 			return self, err
 		}
@@ -220,7 +219,9 @@ func (r *Registry) meet(ctx context.Context, once bool) (agent, error) {
 	}
 }
 
-func (r *Registry) askAgent(ctx context.Context) (agent, error) {
+func (r *Registry) askAgent(ctx context.Context, within time.Duration) (agent, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
 	var self struct {
 		Config      struct{ Datacenter, NodeName string }
 		DebugConfig struct{ DNSDomain string }
@@ -268,7 +269,8 @@ func (r *Registry) Run(ctx context.Context) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil
 	}
-	return errors.Join(err, r.saveCache())
+	_, saveErr := r.saveCache()
+	return errors.Join(err, saveErr)
 }
 
 // meetAgain learns, after a start from disk, what the agent says of itself now.

@@ -471,6 +471,32 @@ func TestRestart(t *testing.T) {
 		}
 		expect(t, "status", *r.Freshness(), registry.Freshness{Synced: true})
 	})
+	bubble(t, "what was killed 3 seconds after its start has a view on disk", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		c := Config{CacheDir: t.TempDir()}
+		run(t, f, c) // and never stopped, so that nothing is written at its end
+		settled(3 * time.Second)
+		f.set(func() { f.away = true })
+		c.network = f
+		r, err := Open(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		expect(t, "web", ports(r, "web"), []int{80})
+	})
+	bubble(t, "an agent that leaves the first question without an answer is asked again", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		r, err := Open(t.Context(), Config{network: &silentOnce{RoundTripper: f}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start(t, r)
+		settled(time.Second)
+		expect(t, "web", ports(r, "web"), []int{80})
+	})
 	bubble(t, "an ACL that was lost meanwhile deletes nothing", func(t *testing.T) {
 		f := newFake()
 		f.put("web", "passing", 80)

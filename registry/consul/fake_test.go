@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -199,4 +200,19 @@ func reply(code int, index uint64, lead, filtered bool, body any) *http.Response
 		header.Set("X-Consul-Results-Filtered-By-ACLs", "true")
 	}
 	return &http.Response{StatusCode: code, Header: header, Body: io.NopCloser(bytes.NewReader(text))}
+}
+
+// silentOnce never answers the first request, as a network does that was cut when
+// it was sent.
+type silentOnce struct {
+	http.RoundTripper
+	asked atomic.Bool
+}
+
+func (s *silentOnce) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !s.asked.Swap(true) {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	return s.RoundTripper.RoundTrip(r)
 }

@@ -26,6 +26,7 @@ import (
 
 const (
 	saveEvery = 10 * time.Second
+	saveFirst = time.Second // until there is something: whoever is killed soon must not be left with nothing
 
 	// indexMargin is how far the View's index may have run ahead of the last
 	// file. A View from disk begins beyond that, so that its index never falls.
@@ -67,34 +68,38 @@ func cacheName(c Config) string {
 
 // keepCache writes the View to disk now and then when it has changed.
 func (r *Registry) keepCache(ctx context.Context) error {
-	pause := saveEvery
+	pause := saveFirst
 	for {
 		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
 		began := time.Now()
-		if err := r.saveCache(); err != nil {
+		saved, err := r.saveCache()
+		if err != nil {
 			r.log.Error("the view cannot be kept on disk", "file", r.cache, "err", err)
 		}
-		pause = max(saveEvery, 50*time.Since(began))
+		if saved || err != nil {
+			pause = max(saveEvery, 50*time.Since(began))
+		}
 	}
 }
 
-// saveCache writes the View to disk if it is complete and has changed.
-func (r *Registry) saveCache() error {
+// saveCache writes the View to disk if it is complete and has changed, and tells
+// whether it has.
+func (r *Registry) saveCache() (saved bool, err error) {
 	r.mu.Lock()
 	head := kept{Agent: *r.agent.Load(), ConsulIndex: r.services.index, Filtered: r.services.filtered, view: r.View()}
 	due := r.cache != "" && r.complete && r.unsaved.Swap(false)
 	r.mu.Unlock()
 	if !due {
-		return nil
+		return false, nil
 	}
 	head.Written, head.Index = time.Now(), head.view.Index()
 	if err := writeCache(r.cache, &head); err != nil {
 		r.unsaved.Store(true)
-		return fmt.Errorf("keeping the view in %s: %w", r.cache, err)
+		return false, fmt.Errorf("keeping the view in %s: %w", r.cache, err)
 	}
-	return nil
+	return true, nil
 }
 
 func writeCache(path string, k *kept) (err error) {
