@@ -34,6 +34,9 @@ func (a *asker) ask(name string, qtype uint16) (reply *dns.Msg, sent, came time.
 	sent = time.Now()
 	reply, err := a.exchange(question)
 	came = time.Now()
+	if err != nil {
+		time.Sleep(100 * time.Millisecond) // for others to notice what is the matter
+	}
 	fine, since := good()
 	if err != nil {
 		a.j.add("queries", 1)

@@ -25,6 +25,7 @@ func TestInFrontOfConsul(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	j.control(&w.ours, &w.others)
 	w.live()
 	for time.Now().Before(j.until) && !j.hopeless() {
 		w.round()
@@ -35,7 +36,7 @@ func TestInFrontOfConsul(t *testing.T) {
 	w.j.handsBack(w.program, start)
 	j.add("restarts", w.program.starts-1)
 	j.table("changes acknowledged", "changes refused in faults", "views compared", "queries", "answered", "unanswered in faults",
-		"unanswered outside of faults", "forwarded, no answer in faults", "wrong", "restarts", "restarts of Consul", "restarts of the upstream", "not given back")
+		"unanswered outside of faults", "forwarded, no answer in faults", "wrong", "restarts", "restarts of Consul", "restarts of the upstream", "not given back", "times the machine stood still")
 }
 
 // consulWorld is rollcall between its clients and a Consul, with a network between
@@ -70,6 +71,9 @@ func newConsulWorld(t *testing.T, j *journal) *consulWorld {
 		w.agent.Service(name, 80, "critical")
 		w.agent.Set(name, "passing") // which an agent that starts again still knows
 	}
+	for n := range moving {
+		w.agent.Service(fmt.Sprint("moving-", n), 80, "passing")
+	}
 	address, err := url.Parse(w.agent.Address())
 	if err != nil {
 		t.Fatal(err)
@@ -81,6 +85,8 @@ func newConsulWorld(t *testing.T, j *journal) *consulWorld {
 	if err := w.program.start(); err != nil {
 		t.Fatal(err)
 	}
+	w.agree()
+	time.Sleep(2 * time.Second) // until it watches all that it was asked for, and has kept it on disk
 	w.agree()
 	return w
 }

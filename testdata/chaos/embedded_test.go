@@ -17,6 +17,7 @@ func TestRegistryOfItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	j.control(&w.dnsWeather, &w.httpWeather)
 	w.live()
 	for time.Now().Before(j.until) && !j.hopeless() {
 		w.round()
@@ -26,7 +27,7 @@ func TestRegistryOfItsOwn(t *testing.T) {
 	w.handsBack(start)
 	j.add("restarts", w.program.starts-1)
 	j.table("changes acknowledged", "changes refused in faults", "changes in doubt", "lost", "by halves", "refused outside of faults",
-		"queries", "answered", "unanswered in faults", "unanswered outside of faults", "wrong", "restarts", "not given back")
+		"queries", "answered", "unanswered in faults", "unanswered outside of faults", "wrong", "restarts", "not given back", "times the machine stood still")
 }
 
 // embeddedWorld is rollcall, its disk, the networks before it, and its clients.
