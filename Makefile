@@ -9,7 +9,7 @@ CGO     := $(shell go env CGO_ENABLED)
 RACE    := $(if $(filter 1,$(CGO)),-race)
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test lint consul fuzz bench bench-scale bench-peers plots cover vulncheck clean
+.PHONY: help build run test chaos lint consul fuzz bench bench-scale bench-peers plots cover vulncheck clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
@@ -22,12 +22,18 @@ run: build ## build, and serve on the embedded registry
 
 test: build consul ## run every test, with the race detector
 	@test -n '$(RACE)' || echo 'make test: there is no C compiler, which the race detector needs: testing WITHOUT it' >&2
-	go test $(RACE) ./...
+	go test $(RACE) ./... ./testdata/chaos
+
+CHAOS_TIME ?= 10m
+CHAOS_SEED ?= $(shell date +%s)
+
+chaos: consul ## break everything around rollcall for CHAOS_TIME, at random from CHAOS_SEED, and print what was lost
+	CHAOS_TIME=$(CHAOS_TIME) CHAOS_SEED=$(CHAOS_SEED) go test ./testdata/chaos -v -count 1 -timeout 0
 
 lint: ## gofmt, go vet and staticcheck
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted >&2; exit 1; }
-	go vet ./...
-	$(TOOL) staticcheck ./...
+	go vet ./... ./testdata/chaos
+	$(TOOL) staticcheck ./... ./testdata/chaos
 
 consul: ## build the Consul that tests start, at bin/consul; the first time it takes minutes
 	testdata/consul/build

@@ -31,12 +31,24 @@ import (
 // all tests.
 const shortTime = 12 * time.Second
 
+// TestChaos lives in both worlds at once.
+func TestChaos(t *testing.T) {
+	path := build(t)
+	for name, world := range map[string]func(*testing.T, string){"embedded": itsOwnRegistry, "consul": inFrontOfConsul} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			world(t, path)
+		})
+	}
+}
+
 // journal is the log of one world, its counts, and the source of its faults.
 type journal struct {
 	t      *testing.T
 	world  string
 	began  time.Time
-	until  time.Time
+	length time.Duration
+	until  time.Time  // set when the clients begin
 	long   bool       // whether there is time to wait for what takes a minute
 	random *rand.Rand // for the goroutine alone that plans the faults
 	seed   uint64
@@ -62,7 +74,7 @@ func newJournal(t *testing.T, world string, number uint64) *journal {
 		}
 	}
 	j := &journal{
-		t: t, world: world, began: time.Now(), until: time.Now().Add(length), long: length >= time.Minute,
+		t: t, world: world, began: time.Now(), length: length, long: length >= time.Minute,
 		random: rand.New(rand.NewPCG(seed, number)), seed: seed, count: make(map[string]int),
 	}
 	j.note("CHAOS_SEED=%d CHAOS_TIME=%v", seed, length)

@@ -15,18 +15,18 @@ import (
 	"github.com/rollcall-dns/rollcall/registry/consul/consultest"
 )
 
-// TestInFrontOfConsul is the world in which rollcall follows a real Consul, and
+// inFrontOfConsul is the world in which rollcall follows a real Consul, and
 // forwards what is not in its zone.
-func TestInFrontOfConsul(t *testing.T) {
-	t.Parallel()
+func inFrontOfConsul(t *testing.T, path string) {
 	j := newJournal(t, "consul", 2)
-	w := newConsulWorld(t, j)
+	w := newConsulWorld(t, j, path)
 	start, err := w.program.uses()
 	if err != nil {
 		t.Fatal(err)
 	}
 	j.control(&w.ours, &w.others)
 	w.live()
+	j.until = time.Now().Add(j.length)
 	for time.Now().Before(j.until) && !j.hopeless() {
 		w.round()
 		w.agree()
@@ -63,7 +63,7 @@ const (
 	consulZone  = ".service.consul."
 )
 
-func newConsulWorld(t *testing.T, j *journal) *consulWorld {
+func newConsulWorld(t *testing.T, j *journal, path string) *consulWorld {
 	t.Helper()
 	w := &consulWorld{t: t, j: j, agent: consultest.Start(t, ""), stop: make(chan struct{})}
 	for n := range steady {
@@ -80,7 +80,7 @@ func newConsulWorld(t *testing.T, j *journal) *consulWorld {
 	}
 	w.network = newNetwork(t, address.Host, j.seed+2)
 	w.upstream = newUpstream(t)
-	w.program = newProgram(t, buildRollcall(t), "--registry", "consul", "--consul-addr", w.network.addr(), "--forward", w.upstream.addr,
+	w.program = newProgram(t, path, "--registry", "consul", "--consul-addr", w.network.addr(), "--forward", w.upstream.addr,
 		"--data-dir", filepath.Join(t.TempDir(), "state"))
 	if err := w.program.start(); err != nil {
 		t.Fatal(err)

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// TestRegistryOfItsOwn is the world in which rollcall keeps what is registered.
-func TestRegistryOfItsOwn(t *testing.T) {
-	t.Parallel()
+// itsOwnRegistry is the world in which rollcall keeps what is registered.
+func itsOwnRegistry(t *testing.T, path string) {
 	j := newJournal(t, "embedded", 1)
-	w := newEmbeddedWorld(t, j)
+	w := newEmbeddedWorld(t, j, path)
 	start, err := w.program.uses()
 	if err != nil {
 		t.Fatal(err)
 	}
 	j.control(&w.dnsWeather, &w.httpWeather)
 	w.live()
+	j.until = time.Now().Add(j.length)
 	for time.Now().Before(j.until) && !j.hopeless() {
 		w.round()
 		w.calm()
@@ -58,14 +58,14 @@ const (
 	askersOverTCP   = 2
 )
 
-func newEmbeddedWorld(t *testing.T, j *journal) *embeddedWorld {
+func newEmbeddedWorld(t *testing.T, j *journal, path string) *embeddedWorld {
 	t.Helper()
 	w := &embeddedWorld{t: t, j: j, dir: t.TempDir(), stop: make(chan struct{})}
 	w.small = mountSmall(t, w.dir)
 	if !w.small {
 		j.note("no file system may be mounted here: the disk will not be full")
 	}
-	w.program = newProgram(t, buildRollcall(t), "--data-dir", filepath.Join(w.dir, "state"))
+	w.program = newProgram(t, path, "--data-dir", filepath.Join(w.dir, "state"))
 	if err := w.program.start(); err != nil {
 		t.Fatal(err)
 	}

@@ -68,6 +68,9 @@ func (p *program) start() error {
 		_ = process.Wait()
 		select {
 		case <-wanted:
+			if strings.Contains(output.String(), "DATA RACE") {
+				p.t.Errorf("a data race:\n%s", output)
+			}
 		default:
 			p.t.Errorf("rollcall ended by itself: %v\n%s", process.ProcessState, output)
 		}
@@ -160,7 +163,7 @@ func (p *program) uses() (u use, err error) {
 	return u, nil
 }
 
-// tail keeps the last of what a program prints, and whatever speaks of a crash.
+// tail keeps the last of what a program prints.
 type tail struct {
 	mu   sync.Mutex
 	text []byte
@@ -182,17 +185,16 @@ func (o *tail) String() string {
 	return string(o.text)
 }
 
-// buildRollcall builds the program of this very tree.
-func buildRollcall(t testing.TB) string {
+// build builds rollcall of this very tree, and returns the path of the program.
+func build(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "rollcall")
 	args := []string{"build", "-o", path}
 	if os.Getenv("CHAOS_RACE") != "" {
 		args = append(args, "-race")
 	}
-	build := exec.Command("go", append(args, "../../cmd/rollcall")...)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(build.Args, " "), err, out)
+	if out, err := exec.Command("go", append(args, "../../cmd/rollcall")...).CombinedOutput(); err != nil {
+		t.Fatalf("building rollcall: %v\n%s", err, out)
 	}
 	return path
 }
