@@ -14,9 +14,9 @@ func TestAPanicIsAnsweredAndManyTellClientsToGoElsewhere(t *testing.T) {
 		broken := *l.pipeline
 		broken.zones, broken.registry = nil, nil // whoever asks gets a panic
 		s := l.server
+		s.newest.Store(&broken)
 		panics := func(n int) {
-			w := l.newWorker("udp")
-			w.pipeline = &broken
+			w := broken.newWorker("udp")
 			for range n {
 				query, err := question("web.service.test.", dns.TypeA, 0).Pack()
 				if err != nil {
