@@ -103,6 +103,9 @@ func browse(t testing.TB, url string, before ...action) *tab {
 		t.Skip("skipped: -short starts no browser")
 	}
 	chromium.once.Do(startChromium)
+	if chromium.err != nil && os.Getenv("CI") != "" {
+		t.Fatalf("there is no Chromium, and .ci/install should have installed it: %v", chromium.err)
+	}
 	if chromium.err != nil {
 		t.Skipf("skipped: there is no Chromium to look at the page with: %v", chromium.err)
 	}
