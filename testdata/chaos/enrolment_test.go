@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -44,7 +45,8 @@ func (w *embeddedWorld) write(n int, own []*enrolment) {
 	defer client.CloseIdleConnections()
 	for ; !w.over(); time.Sleep(betweenChanges) {
 		w.writing.RLock()
-		e := own[random.IntN(len(own))]
+		// Some change all the time, and some so seldom that nothing covers up a loss.
+		e := own[int(float64(len(own))*math.Pow(random.Float64(), 4))]
 		if last, inDoubt := e.history.last(); !inDoubt {
 			w.change(client, e, last, random)
 		}
