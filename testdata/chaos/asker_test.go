@@ -21,6 +21,7 @@ type asker struct {
 const (
 	answerWithin = 2 * time.Second
 	betweenAsks  = 2 * time.Millisecond
+	noticeWithin = 100 * time.Millisecond // what is the matter, if it is not rollcall
 )
 
 // ask asks and returns the reply, and when it was asked for and came. Without a
@@ -35,7 +36,7 @@ func (a *asker) ask(name string, qtype uint16) (reply *dns.Msg, sent, came time.
 	reply, err := a.exchange(question)
 	came = time.Now()
 	if err != nil {
-		time.Sleep(100 * time.Millisecond) // for others to notice what is the matter
+		time.Sleep(noticeWithin)
 	}
 	fine, since := good()
 	if err != nil {
@@ -47,8 +48,25 @@ func (a *asker) ask(name string, qtype uint16) (reply *dns.Msg, sent, came time.
 		}
 		return nil, sent, came
 	}
-	a.j.answered(a.pulse.beat(fine, since))
+	a.j.answered(a.gap(came, fine, since, good))
 	return reply, sent, came
+}
+
+// gap returns for how long nobody had an answer before this one came, as far as
+// nothing was broken.
+func (a *asker) gap(came time.Time, fine bool, since time.Time, good func() (bool, time.Time)) time.Duration {
+	before := a.pulse.beat(came)
+	if came.Sub(before) > stillFor/2 {
+		time.Sleep(noticeWithin)
+		fine, since = good()
+	}
+	if since.After(before) {
+		before = since
+	}
+	if !fine {
+		return 0
+	}
+	return max(0, came.Sub(before))
 }
 
 func (a *asker) exchange(question *dns.Msg) (reply *dns.Msg, err error) {

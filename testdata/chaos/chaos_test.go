@@ -16,10 +16,12 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/signal"
 	"strconv"
 	"sync"
 	"testing"
@@ -48,9 +50,10 @@ type journal struct {
 	world  string
 	began  time.Time
 	length time.Duration
-	until  time.Time  // set when the clients begin
-	long   bool       // whether there is time to wait for what takes a minute
-	random *rand.Rand // for the goroutine alone that plans the faults
+	until  time.Time       // set when the clients begin
+	ctx    context.Context // ends early where somebody interrupts
+	long   bool            // whether there is time to wait for what takes a minute
+	random *rand.Rand      // for the goroutine alone that plans the faults
 	seed   uint64
 
 	mu    sync.Mutex
@@ -77,6 +80,9 @@ func newJournal(t *testing.T, world string, number uint64) *journal {
 		t: t, world: world, began: time.Now(), length: length, long: length >= time.Minute,
 		random: rand.New(rand.NewPCG(seed, number)), seed: seed, count: make(map[string]int),
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	t.Cleanup(stop)
+	j.ctx = ctx
 	j.note("CHAOS_SEED=%d CHAOS_TIME=%v", seed, length)
 	return j
 }
@@ -126,11 +132,13 @@ func (j *journal) table(names ...string) {
 	_ = w.Flush()
 }
 
-// hopeless tells whether so much is wrong that there is no use in going on.
-func (j *journal) hopeless() bool {
+// goesOn tells whether there is time for another round. There is none after an
+// interrupt, nor where so much is wrong that there is no use in it.
+func (j *journal) goesOn() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.count["wrong"]+j.count["lost"]+j.count["unanswered outside of faults"]+j.count["refused outside of faults"] > 200
+	hopeless := j.count["wrong"]+j.count["lost"]+j.count["unanswered outside of faults"]+j.count["refused outside of faults"] > 200
+	return !hopeless && j.ctx.Err() == nil && time.Now().Before(j.until)
 }
 
 // bounded looks what a program holds while nothing is broken.
@@ -204,26 +212,24 @@ func (w *weather) watch() (good func() (bool, time.Time)) {
 	}
 }
 
-// pulse measures the gaps between the answers that all clients together get while
-// the weather is good.
+// pulse is when the last answer came, to any client.
 type pulse struct {
 	mu   sync.Mutex
 	last time.Time
 }
 
-func (p *pulse) beat(good bool, since time.Time) (gap time.Duration) {
+// beat notes an answer, and returns when the one before came; the first is its own.
+func (p *pulse) beat(came time.Time) (before time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
-	from := p.last
-	if since.After(from) {
-		from = since
+	before = p.last
+	if before.IsZero() || came.Before(before) {
+		before = came
 	}
-	if good && !p.last.IsZero() {
-		gap = now.Sub(from)
+	if came.After(p.last) {
+		p.last = came
 	}
-	p.last = now
-	return gap
+	return before
 }
 
 // closing closes what a test does not need any more.

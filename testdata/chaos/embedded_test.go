@@ -19,7 +19,7 @@ func itsOwnRegistry(t *testing.T, path string) {
 	j.control(&w.dnsWeather, &w.httpWeather)
 	w.live()
 	j.until = time.Now().Add(j.length)
-	for time.Now().Before(j.until) && !j.hopeless() {
+	for j.goesOn() {
 		w.round()
 		w.calm()
 	}
