@@ -44,7 +44,7 @@ type network struct {
 // newNetwork starts one in front of a server's address. It ends with the test.
 func newNetwork(t testing.TB, server string, seed uint64) *network {
 	t.Helper()
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	tcp, err := net.Listen("tcp", freeAddress(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func (n *network) cross(up bool) bool {
 
 // TestNetwork holds the network itself to what it is for.
 func TestNetwork(t *testing.T) {
-	echo, err := net.ListenPacket("udp", "127.0.0.1:0")
+	echo, err := net.ListenPacket("udp", freeAddress(t))
 	if err != nil {
 		t.Fatal(err)
 	}
