@@ -31,7 +31,7 @@ import (
 
 // shortTime is for how long it goes on where nobody says for how long: as part of
 // all tests.
-const shortTime = 12 * time.Second
+const shortTime = 8 * time.Second
 
 // TestChaos lives in both worlds at once.
 func TestChaos(t *testing.T) {
