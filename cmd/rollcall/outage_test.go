@@ -32,6 +32,9 @@ func TestConsulIsAway(t *testing.T) {
 	})
 	t.Run("its data is wiped", func(t *testing.T) {
 		agent := consultest.Start(t, "")
+		for n := range 50 { // so that the new history is younger, as it is where more than a test happens
+			agent.Service("busy", 1000+n, "passing")
+		}
 		lab := newOutage(t, agent, agent)
 		agent.Kill()
 		agent.Wipe()
