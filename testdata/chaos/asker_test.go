@@ -53,8 +53,11 @@ func (a *asker) ask(name string, qtype uint16) (reply *dns.Msg, sent, came time.
 }
 
 // gap returns for how long nobody had an answer before this one came, as far as
-// nothing was broken.
+// nothing was broken. One that does not ask all the time has no pulse, and no gaps.
 func (a *asker) gap(came time.Time, fine bool, since time.Time, good func() (bool, time.Time)) time.Duration {
+	if a.pulse == nil {
+		return 0
+	}
 	before := a.pulse.beat(came)
 	if came.Sub(before) > stillFor/2 {
 		time.Sleep(noticeWithin)

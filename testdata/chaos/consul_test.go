@@ -133,7 +133,7 @@ func (w *consulWorld) ask(n int, a *asker) {
 
 // askOthers asks for names that only the upstream knows.
 func (w *consulWorld) askOthers() {
-	a := &asker{j: w.j, network: "udp", addr: w.program.dns, pulse: new(pulse)}
+	a := &asker{j: w.j, network: "udp", addr: w.program.dns}
 	defer a.hangUp()
 	for n := 0; !w.over(); n++ {
 		question := new(dns.Msg).SetQuestion(fmt.Sprintf("n%d.example.", n), dns.TypeA)

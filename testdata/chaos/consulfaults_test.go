@@ -118,7 +118,7 @@ func (w *consulWorld) agree() {
 
 // compare tells where DNS does not show what the catalog has.
 func (w *consulWorld) compare() (differs string) {
-	a := &asker{j: w.j, network: "udp", addr: w.program.dns, weather: &w.ours, pulse: &w.pulse}
+	a := &asker{j: w.j, network: "udp", addr: w.program.dns, weather: &w.ours}
 	defer a.hangUp()
 	for n := range steady + moving {
 		name := fmt.Sprint("steady-", n)
