@@ -31,6 +31,7 @@ type batch struct {
 	size      int
 	used      int  // headers that are not as receive needs them
 	wildcard  bool // keep the address a query came to, and reply from it
+	bundles   bundles
 }
 
 // mmsghdr is struct mmsghdr of recvmmsg(2).
@@ -149,10 +150,10 @@ func (o *origin) send(fd int, reply []byte) syscall.Errno {
 	return errno
 }
 
-// send sends the first n queued replies and returns how many the kernel took.
+// sendAll sends what headers say, and returns how many of them the kernel took.
 // Like receive it never blocks.
-func (b *batch) send(fd int, from, n int) (int, syscall.Errno) {
-	sent, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.headers[from])), uintptr(n-from), unix.MSG_DONTWAIT, 0, 0)
+func sendAll(fd int, headers []mmsghdr) (int, syscall.Errno) {
+	sent, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}

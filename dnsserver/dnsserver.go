@@ -55,6 +55,9 @@ type Config struct {
 	// UDPSize bounds a reply over UDP, octets, however large a one the client takes;
 	// zero: cache.UDPSize.
 	UDPSize int
+	// Unbundled replies are sent each alone over UDP, also where several of one length
+	// go to one port; not so, the kernel is asked to cut them from one (UDP_SEGMENT).
+	Unbundled bool
 	// MaxStale is for how long a View that is not kept fresh is answered from;
 	// zero: for as long as it takes.
 	MaxStale time.Duration

@@ -43,6 +43,7 @@ type pipeline struct {
 	maxStale  time.Duration
 	cookies   *cookies
 	udpSize   int              // octets that a reply over UDP may have
+	unbundled bool             // each reply over UDP is sent alone
 	limiter   *limiter         // nil: there is none
 	asker     *forward.Asker   // nil: names of others are refused
 	signing   *signing         // nil: no zone is signed

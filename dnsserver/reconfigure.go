@@ -6,7 +6,7 @@ import (
 )
 
 // Reconfigure answers from now on as another Config says: with its Zones, its
-// Cache, its RateLimit, its Transfers and its MaxStale. All else stays as New was told. The Cache
+// Cache, its RateLimit, its Transfers, its MaxStale and its Unbundled. All else stays as New was told. The Cache
 // must be another one than before, because what that holds was made in another way.
 //
 // No query waits for it, and none is lost: each worker goes over to the new pipeline
@@ -21,7 +21,7 @@ func (s *Server) Reconfigure(config Config) error {
 func (s *Server) publish(p *pipeline, config Config) error {
 	config.Registry = p.registry
 	p.zones, p.cache, p.denials = config.Zones, config.Cache, make(denials)
-	p.maxStale, p.transfers = config.MaxStale, config.Transfers
+	p.maxStale, p.transfers, p.unbundled = config.MaxStale, config.Transfers, config.Unbundled
 	if !p.limiter.is(config.RateLimit) {
 		p.limiter = newLimiter(config.RateLimit)
 	}

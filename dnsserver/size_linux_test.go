@@ -114,7 +114,8 @@ func TestAReplyTooLongForTheNetworkIsCutShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
-	for id := range 3 {
+	var replies [3]int
+	for range 3 { // in any order
 		space := make([]byte, 4096)
 		n, err := c.Read(space)
 		if err != nil {
@@ -125,8 +126,8 @@ func TestAReplyTooLongForTheNetworkIsCutShort(t *testing.T) {
 			t.Fatalf("%x: %v", space[:n], err)
 		}
 		opt := reply.IsEdns0()
-		if int(reply.Id) != id || reply.Truncated != (id == 1) || len(reply.Answer) > 0 || opt == nil || len(opt.Option) != 1 {
-			t.Errorf("the reply to query %d is\n%v", id, reply)
+		if replies[reply.Id]++; replies[reply.Id] > 1 || reply.Truncated != (reply.Id == 1) || len(reply.Answer) > 0 || opt == nil || len(opt.Option) != 1 {
+			t.Errorf("the reply to query %d is\n%v", reply.Id, reply)
 		}
 	}
 }

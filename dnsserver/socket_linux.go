@@ -17,6 +17,7 @@ type socket struct {
 	fd       int
 	wildcard bool           // it has every address
 	kept     bool           // somebody else has it open, too
+	bundles  bool           // the kernel takes replies in bundles
 	ended    atomic.Bool    // the reading is to end, and
 	wake     int            // an eventfd that says so to who waits
 	waiting  sync.WaitGroup // the pending queries, who need fd
@@ -38,6 +39,8 @@ func newSocket(conn *net.UDPConn) (*socket, error) {
 	if failed != nil {
 		return nil, fmt.Errorf("take the socket: %w", failed)
 	}
+	_, err = unix.GetsockoptInt(s.fd, unix.SOL_UDP, unix.UDP_SEGMENT)
+	s.bundles = err == nil
 	if s.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		_ = unix.Close(s.fd)
 		return nil, fmt.Errorf("make an eventfd: %w", err)

@@ -156,10 +156,45 @@ func (s *socket) serve(ctx context.Context, p *pipeline) error {
 	}
 }
 
-// send sends the queued replies of a batch.
+// send sends the queued replies of a batch, in bundles where there are any and the
+// kernel has them.
 func (s *socket) send(w *worker, b *batch, queued int) error {
-	for sent := 0; sent < queued; {
-		n, errno := b.send(s.fd, sent, queued)
+	count := queued
+	if s.bundles && !w.unbundled && queued > 1 {
+		count = b.bundle(queued)
+	}
+	if count == queued {
+		return s.sendEach(w, b, 0, queued)
+	}
+	for sent := 0; sent < count; {
+		n, errno := sendAll(s.fd, b.bundles.headers[sent:count])
+		switch errno {
+		case 0, unix.EINTR:
+		case unix.EAGAIN:
+			if err := s.writable(); err != nil {
+				return err
+			}
+		default: // a segment is too long for the way, or the way has no bundles
+			s.bundles = s.bundles && errno != unix.EIO
+			for k := range queued {
+				if int(b.bundles.of[k]) != sent {
+					continue
+				}
+				if err := s.sendEach(w, b, k, k+1); err != nil {
+					return err
+				}
+			}
+			sent++
+		}
+		sent += n
+	}
+	return nil
+}
+
+// sendEach sends some of the queued replies, each alone.
+func (s *socket) sendEach(w *worker, b *batch, from, to int) error {
+	for from < to {
+		n, errno := sendAll(s.fd, b.headers[from:to])
 		switch errno {
 		case 0, unix.EINTR:
 		case unix.EAGAIN:
@@ -167,15 +202,15 @@ func (s *socket) send(w *worker, b *batch, queued int) error {
 				return err
 			}
 		case unix.EMSGSIZE: // here, or as a router on the way has said
-			if w.truncated.Add(1); b.shorten(sent) {
+			if w.truncated.Add(1); b.shorten(from) {
 				continue
 			}
 			fallthrough
 		default:
 			w.errors[errorWrite].Add(1)
-			sent++ // one that cannot be sent must not keep the others back
+			from++ // one that cannot be sent must not keep the others back
 		}
-		sent += n
+		from += n
 	}
 	return nil
 }

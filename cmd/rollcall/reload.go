@@ -23,7 +23,7 @@ import (
 // addresses, its registry, its connections to others.
 var reloadable = []string{
 	"zone", "zone-file", "dnssec-key", "reverse-zone", "ttl", "negative-ttl", "only-passing", "panic-below", "max-answers",
-	"rate-limit", "rate-limit-exempt", "transfer-to", "notify", "tsig-key-file", "max-stale", "admin-token-file", "check-allow", "drain", "log-level",
+	"rate-limit", "rate-limit-exempt", "udp-gso", "transfer-to", "notify", "tsig-key-file", "max-stale", "admin-token-file", "check-allow", "drain", "log-level",
 }
 
 // inForce is what a reload replaces, all at once.
@@ -68,7 +68,7 @@ func (s *settings) reloaded(next *settings) (merged *settings, changed, kept []s
 	merged.transfers = next.transfers
 	merged.ttl, merged.negativeTTL = next.ttl, next.negativeTTL
 	merged.onlyPassing, merged.panicBelow, merged.maxAnswers = next.onlyPassing, next.panicBelow, next.maxAnswers
-	merged.rateLimit, merged.maxStale, merged.drain = next.rateLimit, next.maxStale, next.drain
+	merged.rateLimit, merged.udpGSO, merged.maxStale, merged.drain = next.rateLimit, next.udpGSO, next.maxStale, next.drain
 	if !slices.Contains(kept, "zone") {
 		merged.zones = next.zones
 	}
@@ -143,7 +143,7 @@ func (s *server) dnsConfig(settings *settings, z *zones.Zones, c *cache.Cache, t
 	return dnsserver.Config{
 		Registry: s.registry, Zones: z, Cache: c, Addrs: settings.dnsAddrs, Given: settings.given, Asker: s.asker,
 		TLSAddrs: settings.tlsAddrs, HTTPSAddrs: settings.httpsAddrs, TLS: settings.certificate.config(),
-		Freshness: s.registry.freshness, MaxStale: settings.maxStale, RateLimit: settings.rateLimit, UDPSize: settings.udpSize,
+		Freshness: s.registry.freshness, MaxStale: settings.maxStale, RateLimit: settings.rateLimit, UDPSize: settings.udpSize, Unbundled: !settings.udpGSO,
 		Transfers: t, Logger: settings.logger, Metrics: s.answers, Observers: s.observers(),
 	}
 }

@@ -42,6 +42,7 @@ type settings struct {
 	consul           *consulSettings // nil: the registry is embedded
 	maxStale         time.Duration   // zero: for as long as it takes
 	udpSize          int             // octets
+	udpGSO           bool
 	rateLimit        dnsserver.RateLimit
 	forward          forwardSettings
 	reverse          []netip.Prefix // nil: the private networks
@@ -97,6 +98,7 @@ func serveFlags() []cli.Flag {
 		&cli.IntFlag{Name: "panic-below", DefaultText: "0: never", EnvVars: serveEnv("PANIC_BELOW"), Category: "DNS", Usage: "`PERCENT` of a service's instances: where fewer are well, all are answered with"},
 		&cli.IntFlag{Name: "max-answers", Value: 100, EnvVars: serveEnv("MAX_ANSWERS"), Category: "DNS", Usage: "most records of one type in an answer; BIND takes no more than 100"},
 		&cli.IntFlag{Name: "udp-size", Value: cache.UDPSize, EnvVars: serveEnv("UDP_SIZE"), Category: "DNS", Usage: "most `OCTETS` of a reply over UDP, up to 4096, where the client takes as many; more than the network takes in one piece is asked for again over TCP"},
+		&cli.BoolFlag{Name: "udp-gso", Value: true, EnvVars: serveEnv("UDP_GSO"), Category: "DNS", Usage: "have Linux cut several replies of one length to one port from one datagram; false for a network driver that does so wrongly"},
 		&cli.IntFlag{Name: "rate-limit", Value: 200, EnvVars: serveEnv("RATE_LIMIT"), Category: "DNS", Usage: "most replies of a kind over UDP to a /24 or /56 in a second, beside those with a cookie; 0: no limit"},
 		&cli.StringSliceFlag{Name: "rate-limit-exempt", DefaultText: "loopback and the private networks", EnvVars: serveEnv("RATE_LIMIT_EXEMPT"), Category: "DNS", Usage: "`NETWORK` that has no such limit (repeatable)"},
 
@@ -182,6 +184,7 @@ func readSettings(ctx *cli.Context, has process) (*settings, []*settingError) {
 		maxAnswers:       ctx.Int("max-answers"),
 		panicBelow:       ctx.Int("panic-below"),
 		udpSize:          ctx.Int("udp-size"),
+		udpGSO:           ctx.Bool("udp-gso"),
 		checkConcurrency: ctx.Int("check-concurrency"),
 		drain:            ctx.Duration("drain"),
 		pprof:            ctx.Bool("pprof"),
