@@ -332,7 +332,7 @@ func newConformer(t *testing.T) *lab {
 	l.register(t, registry.Instance{Service: "long", Port: 80, Meta: map[string]string{"text": strings.Repeat("x", 600)}})
 	if err := l.registry.Register(t.Context(), registry.Registration{
 		Instance: &registry.Instance{Service: "ill", Port: 80},
-		Checks:   []registry.Check{{Status: registry.Critical, Definition: registry.Definition{TTL: time.Hour}}},
+		Checks:   []registry.Check{{Status: registry.Critical, Definition: &registry.Definition{TTL: time.Hour}}},
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -112,7 +112,7 @@ func (r *Runner) isOwn(c *registry.Check, a netip.Addr) bool {
 	}
 	for _, text := range registered {
 		own, err := netip.ParseAddr(text)
-		if err == nil && own.Unmap().WithZone("") == a || err != nil && text != "" && strings.EqualFold(text, targetHost(c.Definition)) {
+		if err == nil && own.Unmap().WithZone("") == a || err != nil && text != "" && strings.EqualFold(text, targetHost(*c.Definition)) {
 			return true
 		}
 	}

@@ -28,7 +28,7 @@ func guarded(t *testing.T, config Config) (*Runner, *registry.Check) {
 	err = reg.Register(t.Context(), registry.Registration{
 		Instance: &registry.Instance{Service: "web", Address: "192.0.2.10", Port: 80,
 			TaggedAddresses: map[string]registry.TaggedAddress{"lan_ipv6": {Address: "2001:db8::10"}}},
-		Checks: []registry.Check{{ID: "c", Definition: registry.Definition{TTL: time.Hour}}},
+		Checks: []registry.Check{{ID: "c", Definition: &registry.Definition{TTL: time.Hour}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func TestACheckUnderTheNameThatIsRegistered(t *testing.T) {
 		t.Fatal(err)
 	}
 	check := *c
-	check.Definition = registry.Definition{HTTP: "https://api.example.com/health", Interval: time.Second}
+	check.Definition = &registry.Definition{HTTP: "https://api.example.com/health", Interval: time.Second}
 	if err := r.permit(&check, netip.MustParseAddrPort("198.51.100.1:443")); err != nil {
 		t.Error(err)
 	}

@@ -179,13 +179,13 @@ func (r *Runner) keep(checks []*registry.Check, there map[*registry.Lease]bool, 
 		if kind == "" {
 			continue
 		}
-		t := &task{check: c, at: -1, counter: newCounter(c.Definition, c.Status)}
+		t := &task{check: c, at: -1, counter: newCounter(*c.Definition, c.Status)}
 		r.note(t, c)
 		now := time.Now()
 		if kind == "ttl" {
 			t.due = c.Lease.Renewed().Add(c.Definition.TTL)
 		} else {
-			t.prober = r.config.probe(c.Definition, r.dialer(c))
+			t.prober = r.config.probe(*c.Definition, r.dialer(c))
 			t.due = now.Add(firstDelay(c.Definition.Interval, first, rand.Float64()))
 		}
 		r.tasks[c.Lease] = t

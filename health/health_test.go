@@ -85,13 +85,13 @@ func tcp(id, address string, edit ...func(*registry.Definition)) registry.Regist
 	for _, e := range edit {
 		e(&d)
 	}
-	return registry.Registration{Instance: &registry.Instance{Service: "web", ID: id}, Checks: []registry.Check{{ID: id, Definition: d}}}
+	return registry.Registration{Instance: &registry.Instance{Service: "web", ID: id}, Checks: []registry.Check{{ID: id, Definition: &d}}}
 }
 
 func ttl(id string, d time.Duration) registry.Registration {
 	return registry.Registration{
 		Instance: &registry.Instance{Service: "web", ID: id},
-		Checks:   []registry.Check{{ID: id, Status: registry.Passing, Definition: registry.Definition{TTL: d}}},
+		Checks:   []registry.Check{{ID: id, Status: registry.Passing, Definition: &registry.Definition{TTL: d}}},
 	}
 }
 

@@ -58,7 +58,7 @@ func BenchmarkTenThousandChecks(b *testing.B) {
 			for n := range checks {
 				err := reg.Register(context.Background(), registry.Registration{
 					Instance: &registry.Instance{Service: fmt.Sprintf("svc%d", n/10), ID: fmt.Sprint(n)},
-					Checks:   []registry.Check{{Status: registry.Passing, Definition: d}},
+					Checks:   []registry.Check{{Status: registry.Passing, Definition: &d}},
 				})
 				if err != nil {
 					b.Fatal(err)

@@ -52,7 +52,7 @@ func timeout(d registry.Definition) time.Duration {
 
 // probe runs a task's prober and reports what comes out.
 func (r *Runner) probe(ctx context.Context, t *task, c *registry.Check) {
-	d := c.Definition
+	d := *c.Definition
 	limited, cancel := context.WithTimeout(ctx, timeout(d))
 	defer cancel()
 	r.metrics.running.Inc()

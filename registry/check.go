@@ -24,9 +24,9 @@ type Check struct {
 	Type        string // as Definition.Kind, or "maintenance"
 	Status      Status
 	Output      string
-	Since       time.Time // when Status last changed, by the wall clock
-	Definition  Definition
-	Lease       *Lease `json:"-"` // never nil in a View
+	Since       time.Time   // when Status last changed, by the wall clock
+	Definition  *Definition // never nil in a View, where checks that are alike share one; not to be modified
+	Lease       *Lease      `json:"-"` // never nil in a View
 	CreateIndex uint64
 	ModifyIndex uint64
 }
@@ -58,10 +58,14 @@ type Definition struct {
 	DeregisterCriticalServiceAfter time.Duration // the instance goes when critical for so long; zero: never
 }
 
+// noDefinition is that of all checks without one.
+var noDefinition = new(Definition)
+
 // Kind names the way the check gets its status: "http", "tcp", "udp", "grpc",
 // "dns", "ttl", or nothing.
 func (d *Definition) Kind() string {
 	switch {
+	case d == nil:
 	case d.HTTP != "":
 		return "http"
 	case d.TCP != "":
@@ -78,8 +82,29 @@ func (d *Definition) Kind() string {
 	return ""
 }
 
-// Equal tells whether two definitions are the same.
-func (d Definition) Equal(o Definition) bool {
+// Clone returns a definition that shares no memory with d; nil for nil.
+func (d *Definition) Clone() *Definition {
+	if d == nil {
+		return nil
+	}
+	clone := *d
+	clone.Header = maps.Clone(d.Header)
+	for name, values := range clone.Header {
+		clone.Header[name] = slices.Clone(values)
+	}
+	return &clone
+}
+
+// Equal tells whether two definitions are the same; nil is the same as none set.
+func (d *Definition) Equal(o *Definition) bool {
+	switch {
+	case d == o:
+		return true
+	case d == nil:
+		d = noDefinition
+	case o == nil:
+		o = noDefinition
+	}
 	return d.HTTP == o.HTTP && d.Method == o.Method && d.Body == o.Body && maps.EqualFunc(d.Header, o.Header, slices.Equal) &&
 		d.TCP == o.TCP && d.UDP == o.UDP && d.GRPC == o.GRPC && d.GRPCUseTLS == o.GRPCUseTLS && d.DNS == o.DNS &&
 		d.TLSServerName == o.TLSServerName && d.TLSSkipVerify == o.TLSSkipVerify && d.DisableRedirects == o.DisableRedirects &&

@@ -207,7 +207,18 @@ func (c *Check) validate() error {
 	if c.Status > Critical {
 		return invalid("Check.Status", "is none of passing, warning and critical")
 	}
-	return c.Definition.validate()
+	if c.Definition == nil {
+		c.Definition = noDefinition
+	}
+	if err := c.Definition.validate(); err != nil {
+		return err
+	}
+	if i := c.Definition.Interval; i > 0 && i < minInterval {
+		slower := *c.Definition
+		slower.Interval = minInterval
+		c.Definition = &slower
+	}
+	return nil
 }
 
 func (d *Definition) validate() error {
@@ -228,9 +239,6 @@ func (d *Definition) validate() error {
 		return invalid("Check.FailuresBeforeWarning", "must not be above FailuresBeforeCritical")
 	case targets == 1 && d.TTL == 0 && d.Interval == 0:
 		return invalid("Check.Interval", "is missing")
-	}
-	if d.Interval > 0 {
-		d.Interval = max(d.Interval, minInterval)
 	}
 	return d.validateTarget()
 }

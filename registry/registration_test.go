@@ -40,13 +40,13 @@ func TestValidateNamesTheFieldAtFault(t *testing.T) {
 		{"two kinds of check", "Check", func(r *Registration) { r.Checks[0].Definition.TCP = "10.0.0.1:80" }},
 		{"no interval", "Check.Interval", func(r *Registration) { r.Checks[0].Definition.Interval = 0 }},
 		{"a file as URL", "Check.HTTP", func(r *Registration) { r.Checks[0].Definition.HTTP = "file:///etc/passwd" }},
-		{"a target without a port", "Check.TCP", func(r *Registration) { r.Checks[0].Definition = Definition{TCP: "web", Interval: time.Second} }},
+		{"a target without a port", "Check.TCP", func(r *Registration) { r.Checks[0].Definition = &Definition{TCP: "web", Interval: time.Second} }},
 		{"a negative time", "Check", func(r *Registration) { r.Checks[0].Definition.Timeout = -1 }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := Registration{
 				Instance: &Instance{Service: "web", ID: "web-1", Port: 80},
-				Checks:   []Check{{Definition: Definition{HTTP: "http://10.0.0.1/", Interval: 10 * time.Second}}},
+				Checks:   []Check{{Definition: &Definition{HTTP: "http://10.0.0.1/", Interval: 10 * time.Second}}},
 			}
 			row.edit(&r)
 			err := r.Validate()
@@ -74,7 +74,7 @@ func TestValidateMakesAddressesCanonical(t *testing.T) {
 }
 
 func TestValidateRaisesShortIntervals(t *testing.T) {
-	r := Registration{Checks: []Check{{ID: "c", Definition: Definition{TCP: "10.0.0.1:80", Interval: time.Nanosecond}}}}
+	r := Registration{Checks: []Check{{ID: "c", Definition: &Definition{TCP: "10.0.0.1:80", Interval: time.Nanosecond}}}}
 	if err := r.Validate(); err != nil || r.Checks[0].Definition.Interval != time.Second {
 		t.Errorf("the interval is %v, %v", r.Checks[0].Definition.Interval, err)
 	}

@@ -185,6 +185,9 @@ func (t *Txn) leave(i *Instance) {
 
 func (t *Txn) putChecks(checks []*Check) {
 	for _, c := range checks {
+		if c.Definition == nil {
+			c.Definition = noDefinition
+		}
 		t.view.checks.Set(instanceKey(c.Node, c.ID), c)
 	}
 }

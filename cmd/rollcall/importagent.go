@@ -154,7 +154,7 @@ func agentRegistration(line *numbered) (service *agentService, ofNode []*agentCh
 }
 
 func newAgentCheck(c *registry.Check) (*agentCheck, error) {
-	d := &c.Definition
+	d := c.Definition
 	check := &agentCheck{
 		CheckID: c.ID, Name: cmp.Or(c.Name, c.ID), Notes: c.Notes, Status: cmp.Or(c.Status, registry.Critical).String(),
 		HTTP: d.HTTP, Method: d.Method, Body: d.Body, TCP: d.TCP, UDP: d.UDP, GRPC: d.GRPC, TLSServerName: d.TLSServerName, Header: d.Header,

@@ -174,7 +174,7 @@ func one(n, port int) registry.Registration {
 			Service: serviceOf(n), ID: fmt.Sprintf("%s-%d", serviceOf(n), n%perService), Address: address, Port: port,
 			Tags: []string{"v1"}, Meta: map[string]string{"version": "1.2.3"},
 		},
-		Checks: []registry.Check{{Definition: registry.Definition{TTL: time.Hour}, Status: registry.Passing}},
+		Checks: []registry.Check{{Definition: &registry.Definition{TTL: time.Hour}, Status: registry.Passing}},
 	}
 }
 

@@ -49,18 +49,18 @@ func TestConsulsClientRegistersAService(t *testing.T) {
 		Weights:           registry.Weights{Passing: 5, Warning: 2},
 		Checks: []*registry.Check{
 			{ID: "life", Name: "Service 'web' check", Notes: "a heartbeat", Type: "ttl", Status: registry.Critical,
-				Definition: registry.Definition{TTL: 30 * time.Second}},
-			{ID: "service:web-1:1", Name: "page", Type: "http", Status: registry.Passing, Definition: registry.Definition{
+				Definition: &registry.Definition{TTL: 30 * time.Second}},
+			{ID: "service:web-1:1", Name: "page", Type: "http", Status: registry.Passing, Definition: &registry.Definition{
 				HTTP: "https://10.0.0.7/", Method: "HEAD", Header: map[string][]string{"Host": {"web"}}, Body: "?",
 				TLSServerName: "web", TLSSkipVerify: true, Interval: 10 * time.Second, Timeout: 2 * time.Second,
 				SuccessBeforePassing: 2, FailuresBeforeWarning: 1, FailuresBeforeCritical: 3, DeregisterCriticalServiceAfter: time.Hour,
 			}},
 			{ID: "service:web-1:3", Name: "Service 'web' check", Type: "tcp", Status: registry.Critical,
-				Definition: registry.Definition{TCP: "10.0.0.7:8080", Interval: time.Minute}},
+				Definition: &registry.Definition{TCP: "10.0.0.7:8080", Interval: time.Minute}},
 			{ID: "service:web-1:4", Name: "Service 'web' check", Type: "udp", Status: registry.Critical,
-				Definition: registry.Definition{UDP: "10.0.0.7:8080", Interval: time.Minute}},
+				Definition: &registry.Definition{UDP: "10.0.0.7:8080", Interval: time.Minute}},
 			{ID: "service:web-1:5", Name: "Service 'web' check", Type: "grpc", Status: registry.Critical,
-				Definition: registry.Definition{GRPC: "10.0.0.7:8080/web", GRPCUseTLS: true, Interval: time.Minute}},
+				Definition: &registry.Definition{GRPC: "10.0.0.7:8080/web", GRPCUseTLS: true, Interval: time.Minute}},
 		},
 	}
 	for _, c := range want.Checks {

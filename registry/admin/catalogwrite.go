@@ -54,7 +54,7 @@ type catalogDefinition struct {
 	TCPUseTLS, OSService, SessionName                                         unsupported
 }
 
-func (d *catalogDefinition) registry() registry.Definition {
+func (d *catalogDefinition) registry() *registry.Definition {
 	d.Interval = cmp.Or(d.Interval, d.IntervalDuration)
 	d.Timeout = cmp.Or(d.Timeout, d.TimeoutDuration)
 	d.DeregisterCriticalServiceAfter = cmp.Or(d.DeregisterCriticalServiceAfter, d.DeregisterCriticalServiceAfterDuration)

@@ -36,7 +36,7 @@ func TestConsulsClientRegistersANodeAServiceAndItsChecks(t *testing.T) {
 	if c := v.Check("db1", "host"); c == nil || c.InstanceID != "" || c.Status != registry.Passing {
 		t.Errorf("the node's check: %+v", c)
 	}
-	want := registry.Definition{TCP: "10.0.0.5:5432", Interval: 10 * time.Second, Timeout: time.Second}
+	want := &registry.Definition{TCP: "10.0.0.5:5432", Interval: 10 * time.Second, Timeout: time.Second}
 	if c := v.Check("db1", "pg-port"); c == nil || c.InstanceID != "pg-1" || c.Output != "slow" || !c.Definition.Equal(want) {
 		t.Errorf("the service's check: %+v", c)
 	}

@@ -98,7 +98,7 @@ func TestAHostileBodyIsRefusedByTheNameOfItsField(t *testing.T) {
 }
 
 func TestABodyMeansWhatItMeansToConsul(t *testing.T) {
-	want := registry.Definition{
+	want := &registry.Definition{
 		HTTP: "http://a/", TLSSkipVerify: true, Interval: 10 * time.Second, Timeout: time.Second, DeregisterCriticalServiceAfter: time.Hour,
 	}
 	for _, row := range []struct{ name, check string }{

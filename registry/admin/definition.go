@@ -31,8 +31,8 @@ type definition struct {
 	DeregisterCriticalServiceAfter duration            `json:",omitzero"`
 }
 
-func (d *definition) registry() registry.Definition {
-	return registry.Definition{
+func (d *definition) registry() *registry.Definition {
+	return &registry.Definition{
 		HTTP: d.HTTP, Method: strings.ToUpper(d.Method), Header: d.Header, Body: d.Body, TCP: d.TCP, UDP: d.UDP,
 		GRPC: d.GRPC, GRPCUseTLS: d.GRPCUseTLS, DNS: d.DNS, TLSServerName: d.TLSServerName, TLSSkipVerify: d.TLSSkipVerify,
 		DisableRedirects: d.DisableRedirects, TTL: time.Duration(d.TTL), Interval: time.Duration(d.Interval), Timeout: time.Duration(d.Timeout),

@@ -180,7 +180,7 @@ func (s *Server) detail(v *registry.View, i *registry.Instance) InstanceDetail {
 }
 
 func newCheckDetail(c *registry.Check) CheckDetail {
-	d := &c.Definition
+	d := c.Definition
 	return CheckDetail{
 		ID: c.ID, Name: cmp.Or(c.Name, c.ID), Type: cmp.Or(c.Type, d.Kind()), Target: cmp.Or(d.HTTP, d.TCP, d.UDP, d.GRPC, d.DNS),
 		Every: duration(cmp.Or(d.TTL, d.Interval)), Status: c.Status, Since: c.Since.UTC(), Output: c.Output, Notes: c.Notes,

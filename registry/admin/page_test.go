@@ -30,7 +30,7 @@ func (e *endpoint) register(id, service, status, output string, tags ...string) 
 		check(e.t, err)
 		r.Checks = []registry.Check{{
 			ID: "service:" + id, Name: service + " answers", InstanceID: id, Type: "ttl", Status: s, Output: output,
-			Definition: registry.Definition{TTL: time.Hour},
+			Definition: &registry.Definition{TTL: time.Hour},
 		}}
 	}
 	check(e.t, e.registry.Register(e.t.Context(), r))
@@ -255,7 +255,7 @@ func TestWhatWasRegisteredIsTextWhateverItSays(t *testing.T) {
 		},
 		Checks: []registry.Check{{
 			ID: hostile, Name: hostile, Notes: hostile, Output: hostile, InstanceID: "evil-1", Type: "ttl", Status: registry.Critical,
-			Definition: registry.Definition{TTL: time.Hour},
+			Definition: &registry.Definition{TTL: time.Hour},
 		}},
 	}))
 	check(t, e.registry.Register(t.Context(), registry.Registration{Checks: []registry.Check{{

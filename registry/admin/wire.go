@@ -99,7 +99,7 @@ func newHealthCheck(v *registry.View, c *registry.Check) *HealthCheck {
 	check := &HealthCheck{
 		Node: c.Node, CheckID: c.ID, Name: c.Name, Status: c.Status.String(), Notes: c.Notes, Output: c.Output,
 		ServiceID: c.InstanceID, ServiceName: c.Service, ServiceTags: []string{}, Type: c.Type,
-		Definition: newDefinition(&c.Definition), CreateIndex: c.CreateIndex, ModifyIndex: c.ModifyIndex,
+		Definition: newDefinition(c.Definition), CreateIndex: c.CreateIndex, ModifyIndex: c.ModifyIndex,
 	}
 	if c.InstanceID != "" {
 		if i := v.Instance(c.Node, c.InstanceID); i != nil {

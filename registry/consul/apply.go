@@ -143,7 +143,7 @@ func (c *change) adopt(have, got []*registry.Check) []*registry.Check {
 			continue // it is one of those in the View
 		}
 		if lower(check.Node) != lower(c.r.agent.Load().Node) {
-			check.Definition = registry.Definition{}
+			check.Definition = nil
 		}
 		check.Since = c.now
 		at := slices.IndexFunc(have, func(h *registry.Check) bool { return h.ID == check.ID })

@@ -183,22 +183,23 @@ func (c *check) registered() *registry.Check {
 const probeNotes = "rollcall probes "
 
 // formatProbe writes a DNS probe into a check's notes, where it survives.
-func formatProbe(d registry.Definition) string {
+func formatProbe(d *registry.Definition) string {
 	return probeNotes + d.DNS + " every " + d.Interval.String() + " within " + d.Timeout.String()
 }
 
-func parseProbe(notes string) (d registry.Definition, ok bool) {
+func parseProbe(notes string) (d *registry.Definition, ok bool) {
 	fields := strings.Fields(strings.TrimPrefix(notes, probeNotes))
 	if !strings.HasPrefix(notes, probeNotes) || len(fields) != 5 || fields[1] != "every" || fields[3] != "within" {
-		return d, false
+		return nil, false
 	}
+	d = new(registry.Definition)
 	var err, err2 error
 	d.DNS = fields[0]
 	d.Interval, err = time.ParseDuration(fields[2])
 	d.Timeout, err2 = time.ParseDuration(fields[4])
 	r := registry.Registration{Checks: []registry.Check{{Definition: d}}}
 	if err != nil || err2 != nil || r.Validate() != nil {
-		return registry.Definition{}, false
+		return nil, false
 	}
 	return d, true
 }

@@ -65,7 +65,7 @@ func (p *prepared) apply(result *executed) {
 // leaseAll makes checks what they have to be in a View, where nobody runs them.
 func leaseAll(checks []*registry.Check) {
 	for _, c := range checks {
-		c.Definition, c.Lease = registry.Definition{}, registry.NewLease(time.Now())
+		c.Definition, c.Lease = nil, registry.NewLease(time.Now())
 	}
 }
 

@@ -61,7 +61,7 @@ func TestRealConsul(t *testing.T) {
 		web := registry.Registration{
 			Instance: &registry.Instance{ID: "web-1", Service: "Web", Port: 80, Tags: []string{"Blue", "v1.2"}, Meta: map[string]string{"rack": "7"},
 				TaggedAddresses: map[string]registry.TaggedAddress{"lan_ipv6": {Address: "2001:db8::1", Port: 80}}, Weights: registry.Weights{Passing: 3, Warning: 1}},
-			Checks: []registry.Check{{Definition: registry.Definition{TTL: time.Hour}, Status: registry.Passing}},
+			Checks: []registry.Check{{Definition: &registry.Definition{TTL: time.Hour}, Status: registry.Passing}},
 		}
 		must(t, r.Register(ctx, web))
 		i := r.View().Instance("n1", "web-1")
@@ -108,7 +108,7 @@ func TestRealConsul(t *testing.T) {
 		}
 	})
 	t.Run("a DNS probe is a heartbeat for Consul and a probe for rollcall", func(t *testing.T) {
-		d := registry.Definition{DNS: "dns://192.0.2.53/example.com?type=A", Interval: 10 * time.Second, Timeout: 2 * time.Second}
+		d := &registry.Definition{DNS: "dns://192.0.2.53/example.com?type=A", Interval: 10 * time.Second, Timeout: 2 * time.Second}
 		must(t, r.Register(ctx, registry.Registration{
 			Instance: &registry.Instance{Service: "resolver", Port: 53}, Checks: []registry.Check{{Definition: d}}}))
 		check := r.View().Check("n1", "service:resolver")

@@ -45,7 +45,7 @@ func registerForEver(dir string) {
 // whole is a registration whose parts tell that they belong together.
 func whole(id string) registry.Registration {
 	check := func(n string) registry.Check {
-		return registry.Check{ID: id + n, Notes: id, Definition: registry.Definition{TTL: time.Minute}}
+		return registry.Check{ID: id + n, Notes: id, Definition: &registry.Definition{TTL: time.Minute}}
 	}
 	return registry.Registration{
 		Instance: &registry.Instance{Service: "web", ID: id, Meta: map[string]string{"id": id}},

@@ -48,7 +48,7 @@ func closed(t testing.TB, r *Registry) {
 func web(id string) registry.Registration {
 	return registry.Registration{
 		Instance: &registry.Instance{Service: "web", ID: id, Port: 80},
-		Checks:   []registry.Check{{Definition: registry.Definition{TTL: time.Minute}, Status: registry.Passing}},
+		Checks:   []registry.Check{{Definition: &registry.Definition{TTL: time.Minute}, Status: registry.Passing}},
 	}
 }
 
@@ -230,7 +230,7 @@ func TestRegistrationSharesNoMemoryWithTheCaller(t *testing.T) {
 	r := open(t, "")
 	w := web("a")
 	w.Instance.Tags, w.Instance.Meta = []string{"blue"}, map[string]string{"version": "1"}
-	w.Checks[0].Definition = registry.Definition{HTTP: "http://10.0.0.1/", Interval: time.Minute, Header: map[string][]string{"K": {"old"}}}
+	w.Checks[0].Definition = &registry.Definition{HTTP: "http://10.0.0.1/", Interval: time.Minute, Header: map[string][]string{"K": {"old"}}}
 	enrol(t, r, w)
 	before := r.View().Instance("n1", "a")
 	w.Instance.Tags[0], w.Instance.Meta["version"], w.Checks[0].Definition.Header["K"][0] = "green", "2", "new"
@@ -247,7 +247,7 @@ func TestRegistrationSharesNoMemoryWithTheCaller(t *testing.T) {
 func TestChecksThatAreNotNamedStayUnlessReplaced(t *testing.T) {
 	r := open(t, "")
 	enrol(t, r, web("a"))
-	enrol(t, r, registry.Registration{Checks: []registry.Check{{ID: "more", InstanceID: "a", Definition: registry.Definition{TTL: time.Minute}}}})
+	enrol(t, r, registry.Registration{Checks: []registry.Check{{ID: "more", InstanceID: "a", Definition: &registry.Definition{TTL: time.Minute}}}})
 	enrol(t, r, web("a"))
 	if got := len(r.View().Instance("n1", "a").Checks); got != 2 {
 		t.Errorf("%d checks, want both", got)

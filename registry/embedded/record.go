@@ -105,7 +105,7 @@ func recordsOfChecks(checks []*registry.Check) []checkRecord {
 	for n, c := range checks {
 		records[n] = checkRecord{
 			ID: c.ID, Name: c.Name, Notes: c.Notes, Type: c.Type, Status: c.Status, Output: c.Output, Since: c.Since,
-			Definition: definitionRecord(c.Definition), CreateIndex: c.CreateIndex, ModifyIndex: c.ModifyIndex,
+			Definition: definitionRecord(*c.Definition), CreateIndex: c.CreateIndex, ModifyIndex: c.ModifyIndex,
 		}
 	}
 	return records
@@ -141,7 +141,8 @@ func checksOf(records []checkRecord, about registry.Check, now time.Time) []*reg
 	for n, r := range records {
 		c := about
 		c.ID, c.Name, c.Notes, c.Type, c.Status, c.Output, c.Since = r.ID, r.Name, r.Notes, r.Type, r.Status, r.Output, r.Since
-		c.Definition, c.CreateIndex, c.ModifyIndex = registry.Definition(r.Definition), r.CreateIndex, r.ModifyIndex
+		definition := registry.Definition(r.Definition)
+		c.Definition, c.CreateIndex, c.ModifyIndex = &definition, r.CreateIndex, r.ModifyIndex
 		c.Lease = registry.NewLease(now)
 		checks[n] = &c
 	}

@@ -107,7 +107,7 @@ func TestRecordOfAPlainInstanceIsSmall(t *testing.T) {
 
 func FuzzRecord(f *testing.F) {
 	key := []byte("n1\x00web")
-	i := registry.Instance{Node: "n1", ID: "web", Service: "web", Checks: []*registry.Check{{ID: "c"}}}
+	i := registry.Instance{Node: "n1", ID: "web", Service: "web", Checks: []*registry.Check{{ID: "c", Definition: new(registry.Definition)}}}
 	record, err := encode(key, recordOfInstance(&i))
 	if err != nil {
 		f.Fatal(err)

@@ -49,11 +49,7 @@ func owned(r registry.Registration) registry.Registration {
 	}
 	r.Checks = slices.Clone(r.Checks)
 	for n := range r.Checks {
-		header := maps.Clone(r.Checks[n].Definition.Header)
-		for name, values := range header {
-			header[name] = slices.Clone(values)
-		}
-		r.Checks[n].Definition.Header = header
+		r.Checks[n].Definition = r.Checks[n].Definition.Clone()
 	}
 	return r
 }
@@ -276,6 +272,6 @@ func sameCheck(a, b *registry.Check) bool {
 	if x.Lease != y.Lease || !x.Since.Equal(y.Since) || !x.Definition.Equal(y.Definition) {
 		return false
 	}
-	x.Since, y.Since, x.Definition, y.Definition = time.Time{}, time.Time{}, registry.Definition{}, registry.Definition{}
+	x.Since, y.Since, x.Definition, y.Definition = time.Time{}, time.Time{}, nil, nil
 	return reflect.DeepEqual(x, y)
 }

@@ -125,7 +125,7 @@ func TestInstancesAreToldAsTheyChange(t *testing.T) {
 	}
 	c.wants(t, "[fd00::2]:8002")
 	for _, status := range []registry.Status{registry.Critical, registry.Warning} {
-		check := registry.Check{ID: "c", InstanceID: "2", Status: status, Definition: registry.Definition{TTL: time.Hour}}
+		check := registry.Check{ID: "c", InstanceID: "2", Status: status, Definition: &registry.Definition{TTL: time.Hour}}
 		if err := r.Register(t.Context(), registry.Registration{Checks: []registry.Check{check}}); err != nil {
 			t.Fatal(err)
 		}
