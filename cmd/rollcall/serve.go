@@ -39,12 +39,6 @@ func serveCommand() *cli.Command {
 	}
 }
 
-// garbagePercent is how much garbage is let lie about, relative to what is in
-// use. Most of that is the registry, and stays; Go's own choice, as much garbage
-// again, is half of the memory of a large one. The environment variable GOGC
-// overrides it.
-const garbagePercent = 50
-
 // serve runs a server until a signal ends it. What to try is written to out
 // once it can be tried.
 func serve(ctx context.Context, settings *settings, out io.Writer) (err error) {
@@ -54,8 +48,8 @@ func serve(ctx context.Context, settings *settings, out io.Writer) (err error) {
 	settings.hangUps = make(chan os.Signal, 1)
 	signal.Notify(settings.hangUps, syscall.SIGHUP)
 	defer signal.Stop(settings.hangUps)
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbagePercent)
+	if os.Getenv("GOGC") == "" { // who sets that has chosen
+		boundGarbage(ctx)
 	}
 
 	if _, err := memlimit.Set(memlimit.WithLogger(settings.logger)); err != nil {
