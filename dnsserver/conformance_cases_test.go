@@ -106,7 +106,7 @@ func optionCases() (cases []wireCase) {
 		code    uint16
 		content []byte
 	}{
-		{"NSID (RFC 5001) where there is no id", 3, nil}, {"DAU (RFC 6975)", 5, []byte{8, 13}}, {"client subnet (RFC 7871)", 8, []byte{0, 1, 24, 0, 192, 0, 2}},
+		{"NSID (RFC 5001) where there is no id", 3, nil}, {"NSID with content", 3, []byte("mine")}, {"DAU (RFC 6975)", 5, []byte{8, 13}}, {"client subnet (RFC 7871)", 8, []byte{0, 1, 24, 0, 192, 0, 2}},
 		{"EXPIRE (RFC 7314)", 9, nil}, {"CHAIN (RFC 7901)", 13, []byte{0}}, {"KEY-TAG (RFC 8145)", 14, []byte{1, 2}}, {"EDE in a query (RFC 8914)", 15, []byte{0, 1}},
 		{"CLIENT-TAG", 16, []byte{0, 1}}, {"SERVER-TAG", 17, []byte{0, 1}}, {"Report-Channel (RFC 9567)", 18, []byte{0}}, {"ZONEVERSION (RFC 9660)", 19, nil},
 		{"one for local use", 65001, []byte("abc")}, {"option 0", 0, nil}, {"option 65535", 65535, []byte{1}},
@@ -122,6 +122,8 @@ func optionCases() (cases []wireCase) {
 	cases = append(cases,
 		wireCase{name: "RFC 7828 3.2.1: keepalive is not for UDP", only: "udp", query: asks(apex, dns.TypeSOA, withOPT(1232, 0, 0, option(11)...)), wants: all(plain, noOption(11))},
 		wireCase{name: "RFC 7828 3.3.2: keepalive over TCP", only: "tcp", query: asks(apex, dns.TypeSOA, withOPT(1232, 0, 0, option(11)...)), wants: all(plain, hasOption(11, 2))},
+		wireCase{name: "RFC 7828 3.3.2: keepalive over TLS", only: "tls", query: asks(apex, dns.TypeSOA, withOPT(1232, 0, 0, option(11)...)), wants: all(plain, hasOption(11, 2))},
+		wireCase{name: "RFC 7828 3.1: keepalive is not for HTTPS", only: "https", query: asks(apex, dns.TypeSOA, withOPT(1232, 0, 0, option(11)...)), wants: all(plain, noOption(11))},
 		wireCase{name: "RFC 7830 4: padding is not for UDP", only: "udp", query: asks(apex, dns.TypeSOA, withOPT(1232, 0, 0, option(12, 0, 0, 0)...)), wants: all(plain, noOption(12))},
 		wireCase{name: "RFC 7830 4: padding is not for TCP in clear", only: "tcp", query: asks(apex, dns.TypeSOA, withOPT(1232, 0, 0, option(12, 0, 0, 0)...)), wants: all(plain, noOption(12))},
 		wireCase{name: "RFC 8467 4.1: padding over TLS", only: "tls", query: asks(apex, dns.TypeSOA, withOPT(1232, 0, 0, option(12, 0, 0, 0)...)), wants: all(plain, padded)},

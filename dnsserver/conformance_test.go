@@ -124,6 +124,8 @@ func isReply(r *wireReply, query []byte) string {
 		return "the question is another, or in another case"
 	case r.opt != nil && r.opt.ttl&0x3fff != 0:
 		return "flags of OPT are set that mean nothing (RFC 6891, 6.1.4)"
+	case r.question == nil && r.rcode() != dns.RcodeFormatError && r.rcode() != dns.RcodeNotImplemented:
+		return "the question is not there"
 	case r.opt != nil && byte(r.opt.ttl>>16) != 0:
 		return "OPT has another version than 0"
 	}
@@ -139,15 +141,15 @@ var (
 	notimp   = all(rcode(dns.RcodeNotImplemented), counts(0, 0), clears(flagAA))
 )
 
-// negativeSOA wants the SOA of the apex, whose TTL is no longer than its minimum
-// (RFC 2308, 5).
+// negativeSOA wants the SOA of the apex, whose TTL is its minimum here, which is the
+// lesser of the two (RFC 2308, 5).
 func negativeSOA(r *wireReply, _ []byte) string {
 	soa := r.ns[0]
 	if soa.rrtype != dns.TypeSOA || soa.name != "\x04test\x00" {
 		return fmt.Sprintf("the authority is %q %d", soa.name, soa.rrtype)
 	}
-	if minimum := binary.BigEndian.Uint32(soa.data[len(soa.data)-4:]); soa.ttl > minimum {
-		return fmt.Sprintf("the TTL %d is above the minimum %d", soa.ttl, minimum)
+	if minimum := binary.BigEndian.Uint32(soa.data[len(soa.data)-4:]); soa.ttl != minimum {
+		return fmt.Sprintf("the TTL %d is not the minimum %d", soa.ttl, minimum)
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -49,7 +50,8 @@ func newLabWith(t testing.TB, files static.Files, names ...string) *lab {
 // newLabFrom returns a lab with zones of which only what is particular is said.
 func newLabFrom(t testing.TB, config zones.Config) *lab {
 	t.Helper()
-	config.Node, config.Service, config.TTL, config.NegativeTTL = "n1", "rollcall", 5*time.Second, 5*time.Second
+	config.Node, config.Service = "n1", "rollcall"
+	config.TTL, config.NegativeTTL = cmp.Or(config.TTL, 5*time.Second), cmp.Or(config.NegativeTTL, 5*time.Second)
 	r, err := embedded.Open(context.Background(), embedded.Config{Node: registry.Node{Name: "n1", Address: "10.0.0.1"}})
 	if err != nil {
 		t.Fatal(err)

@@ -332,3 +332,20 @@ func BenchmarkRegister(b *testing.B) {
 		}
 	})
 }
+
+// TestMetadataIsBounded registers as many octets of keys and values as are kept, and
+// one more.
+func TestMetadataIsBounded(t *testing.T) {
+	e := start(t, nil)
+	for octets, want := range map[int]int{4 << 10: http.StatusOK, 4<<10 + 1: http.StatusBadRequest} {
+		body := fmt.Sprintf(`{"Name": "web", "ID": "%d", "Port": 80, "Meta": {"key": %q}}`, octets, strings.Repeat("x", octets-len("key")))
+		status, text, _ := e.do("PUT", "/v1/agent/service/register", body)
+		if status != want {
+			t.Errorf("%d octets: %d %s", octets, status, text)
+		}
+		t.Logf("%d octets: %d %s", octets, status, text)
+	}
+	if e.instance("4096") == nil || e.instance("4097") != nil {
+		t.Error("what is registered is not what was said to be")
+	}
+}
