@@ -24,6 +24,7 @@ const (
 	streamPerClient = 64               // connections from one address
 	streamPending   = 32               // queries of a connection that wait for others
 	streamFirstRead = 512              // octets that are set aside before a query's first one came
+	streamUnread    = 32 << 10         // octets that the kernel keeps until the client reads them, give or take a factor of two; left alone it keeps megabytes
 )
 
 // connections are those that are open.
@@ -96,6 +97,7 @@ func (l *countedListener) Accept() (net.Conn, error) {
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}
+		_ = conn.(*net.TCPConn).SetWriteBuffer(streamUnread) // where that fails it is as the system wants it
 		c := &connection{
 			Conn: conn, all: l.all, peer: conn.RemoteAddr().(*net.TCPAddr).AddrPort(), transport: l.transport,
 			places: make(chan struct{}, streamPending),

@@ -1,0 +1,380 @@
+package dnsserver
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/registry"
+)
+
+// The tests of this file put figures on what connections may take: time, places
+// and memory.
+
+// TestALocalAnswerDoesNotWait asks for local names one after the other, on a
+// connection on which others wait for 2 s.
+func TestALocalAnswerDoesNotWait(t *testing.T) {
+	ended := make(chan struct{})
+	slow := newUpstream(t, func(q dns.Question) []string {
+		select {
+		case <-time.After(2 * time.Second):
+		case <-ended:
+		}
+		return []string{q.Name + " 60 IN A 203.0.113.1"}
+	})
+	t.Cleanup(func() { close(ended) }) // before the upstream's own
+	l := newForwarding(t, slow.addr)
+	l.register(t, registry.Instance{Service: "web", Port: 80})
+	s := serveAll(t, l)
+	streams(t, func(t *testing.T, transport string) {
+		conn := s.dial(t, transport)
+		for i := range 10 {
+			if _, err := conn.Write(stream(t, question(fmt.Sprintf("%s%d.example.", transport, i), dns.TypeA, 0))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		took, stream, local := []time.Duration(nil), &dns.Conn{Conn: conn}, question("web.service.test.", dns.TypeA, 0)
+		for range 200 {
+			start := time.Now()
+			if err := stream.WriteMsg(local); err != nil {
+				t.Fatal(err)
+			}
+			m, err := stream.ReadMsg()
+			if err != nil || m.Question[0].Name != local.Question[0].Name {
+				t.Fatalf("%v, %v", m, err)
+			}
+			took = append(took, time.Since(start))
+		}
+		slices.Sort(took)
+		t.Logf("behind 10 that wait for 2 s a local answer takes %v at the median, %v at the 99th percentile", took[100], took[198])
+		if took[100] > 10*time.Millisecond {
+			t.Errorf("a local answer takes %v", took[100])
+		}
+	})
+}
+
+// TestIdleConnectionsAreClosed has connections wait, and looks when each is closed,
+// by a clock that is the test's own.
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	l := newLab(t)
+	for others, want := range map[int]time.Duration{0: streamIdle, streamTotal / 2: streamIdle / 5} {
+		synctest.Test(t, func(t *testing.T) {
+			cs := newConnections(t.Context(), l.pipeline)
+			for n := range others {
+				cs.open[&connection{peer: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}), 1)}] = struct{}{}
+			}
+			ours, theirs := net.Pipe()
+			c := &connection{Conn: ours, all: cs, transport: "tcp", places: make(chan struct{}, streamPending)}
+			if !cs.add(c) {
+				t.Fatal("there is no place")
+			}
+			start := time.Now()
+			cs.handlers.Go(func() { defer c.Close(); cs.serve(c) })
+			took := closes(t, theirs, time.Minute)
+			cs.handlers.Wait()
+			theirs.Close()
+			t.Logf("among %d others an idle connection is closed after %v", others, time.Since(start))
+			if took != want {
+				t.Errorf("among %d others an idle connection is closed after %v", others, took)
+			}
+		})
+	}
+}
+
+// dialFrom connects from an address of loopback, and asks once: only a connection
+// that was answered is known to be counted.
+func dialFrom(t *testing.T, n int, addr string) (net.Conn, error) {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 2, byte(n>>8), byte(n))}}
+	conn, err := d.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn, asked(conn)
+}
+
+// asked asks on a connection.
+func asked(conn net.Conn) error {
+	query := asks(apex, dns.TypeSOA)
+	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(query))), query...)); err != nil {
+		return err
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_, err := (&dns.Conn{Conn: conn}).ReadMsgHeader(nil)
+	return err
+}
+
+// TestTheOldestIdleConnectionMakesRoom opens one connection more than there may be,
+// from as many addresses as it takes.
+func TestTheOldestIdleConnectionMakesRoom(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere than on Linux loopback has one address")
+	}
+	addr := newLab(t).run(t)
+	var conns []net.Conn
+	for n := range streamTotal {
+		conn, err := dialFrom(t, n/streamPerClient, addr)
+		if err != nil {
+			t.Fatalf("connection %d: %v", n, err)
+		}
+		conns = append(conns, conn)
+		if n == 500 && asked(conns[0]) != nil { // so that the second one is the oldest
+			t.Fatal("a connection is closed while there is room")
+		}
+	}
+	last, err := dialFrom(t, streamTotal/streamPerClient, addr)
+	if err != nil || asked(last) != nil {
+		t.Fatalf("one connection more gets no answer: %v", err)
+	}
+	if err := asked(conns[1]); err == nil {
+		t.Error("the connection that has waited for the longest is still open")
+	}
+	if asked(conns[0]) != nil || asked(conns[2]) != nil {
+		t.Error("another than the one that has waited for the longest was closed")
+	}
+	t.Logf("%d connections, %d from each address; the next one gets the place of the one that has waited for the longest", len(conns), streamPerClient)
+}
+
+// TestWhoDoesNotReadTakesLittleMemory measures what waits for clients that ask and
+// ask, and read nothing: with the server, and with the kernel on its behalf.
+func TestWhoDoesNotReadTakesLittleMemory(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("what waits in a connection is asked of Linux")
+	}
+	const clients = 40
+	l := newLab(t)
+	l.registerMany(t, "big", 100)
+	s := serveAll(t, l)
+	port := s.server.Addrs()[0].Port()
+	query := stream(t, question("big.service.test.", dns.TypeSRV, 1232))
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var writers sync.WaitGroup
+	for range clients {
+		conn := s.dial(t, "tcp").(*net.TCPConn)
+		_ = conn.SetReadBuffer(4 << 10)
+		_ = conn.SetWriteDeadline(time.Now().Add(time.Second)) // less than the server's patience
+		writers.Go(func() {
+			for range 2000 {
+				if _, err := conn.Write(query); err != nil {
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	heap := (int64(after.HeapInuse+after.StackInuse) - int64(before.HeapInuse+before.StackInuse)) / clients
+	most, n := waitingOctets(t, port)
+	t.Logf("of %d that do not read, %d are still there; each has %d kB of memory, and at most %d kB wait with the kernel", clients, n, heap>>10, most>>10)
+	if n == 0 || heap+most > 256<<10 {
+		t.Errorf("who does not read takes %d kB and %d kB", heap>>10, most>>10)
+	}
+}
+
+// waitingOctets returns how many octets the kernel keeps for a connection of the
+// server, at most, and of how many connections.
+func waitingOctets(t *testing.T, port uint16) (most int64, connections int) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if !strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", port)) || fields[3] != "01" {
+			continue
+		}
+		connections++
+		out, in, _ := strings.Cut(fields[4], ":")
+		sum := int64(0)
+		for _, queue := range []string{out, in} {
+			octets, err := strconv.ParseInt(queue, 16, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum += octets
+		}
+		most = max(most, sum)
+	}
+	return most, connections
+}
+
+// TestNonsenseEndsAConnectionAndNothingElse puts what is no message, or half of one,
+// into connections.
+func TestNonsenseEndsAConnectionAndNothingElse(t *testing.T) {
+	s := serveAll(t, newConformer(t))
+	noise := make([]byte, 4096)
+	_, _ = rand.Read(noise)
+	whole := stream(t, question(apex, dns.TypeSOA, 0))
+	tried := 0
+	for name, octets := range map[string][]byte{
+		"nothing": {}, "half a length": {0}, "a length of 0": {0, 0}, "a length of 11": append([]byte{0, 11}, whole[2:13]...), "a query that is cut": whole[:20],
+		"zeros": make([]byte, 4096), "noise": noise, "HTTP": []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "TLS": {22, 3, 1, 0, 200, 1, 0},
+		"a length of 65,535 and noise": append([]byte{0xff, 0xff}, noise...),
+	} {
+		for _, transport := range []string{"tcp", "tls", "tls without TLS", "https"} {
+			var conn net.Conn
+			switch transport {
+			case "tcp", "tls":
+				conn = s.dial(t, transport)
+			default:
+				var err error
+				if conn, err = net.Dial("tcp", s.addr[strings.TrimSuffix(transport, " without TLS")]); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { conn.Close() })
+			}
+			tried++
+			_, _ = conn.Write(octets)
+			if end, ok := conn.(interface{ CloseWrite() error }); ok {
+				_ = end.CloseWrite()
+			}
+			if took := closes(t, conn, 10*time.Second); took > streamRead+5*time.Second {
+				t.Errorf("%s over %s: it is closed after %v", name, transport, took)
+			}
+			if err := asked(s.dial(t, "tcp")); err != nil {
+				t.Errorf("after %s over %s: %v", name, transport, err)
+			}
+		}
+	}
+	t.Logf("%d connections with nonsense were closed, and a query after each was answered", tried)
+}
+
+// TestSlowRequestsOverHTTPSAreCutOff sends a header, and a body, an octet a second.
+func TestSlowRequestsOverHTTPSAreCutOff(t *testing.T) {
+	s := serveAll(t, newLab(t))
+	for name, quick := range map[string]string{
+		"a header": "POST /dns-query HTTP/1.1\r\n",
+		"a body":   "POST /dns-query HTTP/1.1\r\nHost: a\r\nContent-Type: application/dns-message\r\nContent-Length: 400\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := tls.Dial("tcp", s.addr["https"], s.tls)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			go func() {
+				_, err := conn.Write([]byte(quick))
+				for err == nil {
+					time.Sleep(time.Second)
+					_, err = conn.Write([]byte("a"))
+				}
+			}()
+			took := closes(t, conn, 20*time.Second)
+			t.Logf("%s that comes slowly is cut off after %v", name, took.Round(100*time.Millisecond))
+			if took > 12*time.Second {
+				t.Errorf("%s that comes slowly is cut off after %v", name, took)
+			}
+		})
+	}
+}
+
+// TestTLSIsOfThisCentury tries older versions than TLS 1.2.
+func TestTLSIsOfThisCentury(t *testing.T) {
+	s := serveAll(t, newLab(t))
+	for _, transport := range []string{"tls", "https"} {
+		for version, want := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+			config := s.tls.Clone()
+			config.MinVersion, config.MaxVersion = version, version
+			conn, err := tls.Dial("tcp", s.addr[transport], config)
+			if err == nil {
+				conn.Close()
+			}
+			if (err == nil) != want {
+				t.Errorf("over %s: %s: %v", transport, tls.VersionName(version), err)
+			}
+		}
+	}
+}
+
+// TestAConnectionHasAHundredRequestsAtOnce speaks HTTP/2 by hand: it begins requests
+// and ends none of them.
+func TestAConnectionHasAHundredRequestsAtOnce(t *testing.T) {
+	s := serveAll(t, newLab(t))
+	config := s.tls.Clone()
+	config.NextProtos = []string{"h2"}
+	conn, err := tls.Dial("tcp", s.addr["https"], config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const settings, headers, reset, goAway = 4, 1, 3, 7
+	frame := func(kind, flags byte, stream uint32, payload ...byte) []byte {
+		head := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), kind, flags}
+		return append(binary.BigEndian.AppendUint32(head, stream), payload...)
+	}
+	begin := append([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(settings, 0, 0)...)
+	// POST, https, :path /dns-query, :authority a (RFC 7541, appendix A)
+	request := slices.Concat([]byte{0x83, 0x87, 0x04, byte(len(httpsPath))}, []byte(httpsPath), []byte{0x01, 1, 'a'})
+	for n := range httpsAtOnce + 1 {
+		begin = append(begin, frame(headers, 4, uint32(2*n+1), request...)...)
+	}
+	if _, err := conn.Write(begin); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	allowed := uint32(0)
+	for {
+		head := make([]byte, 9)
+		if _, err := io.ReadFull(conn, head); err != nil {
+			t.Fatalf("%d requests at once are not refused: %v", httpsAtOnce+1, err)
+		}
+		payload := make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
+		if _, err := io.ReadFull(conn, payload); err != nil {
+			t.Fatal(err)
+		}
+		stream := binary.BigEndian.Uint32(head[5:])
+		switch {
+		case head[3] == settings && head[4] == 0:
+			for at := 0; at+6 <= len(payload); at += 6 {
+				if binary.BigEndian.Uint16(payload[at:]) == 3 { // SETTINGS_MAX_CONCURRENT_STREAMS
+					allowed = binary.BigEndian.Uint32(payload[at+2:])
+				}
+			}
+		case head[3] == reset && stream == 2*httpsAtOnce+1, head[3] == goAway:
+			t.Logf("a connection may have %d requests at once, and the next one is refused", allowed)
+			if allowed != httpsAtOnce {
+				t.Errorf("the server says that a connection may have %d requests at once", allowed)
+			}
+			return
+		}
+	}
+}
+
+// TestTheParameterOfARequestIsBoundedBeforeItIsRead asks with one that is as long as
+// it may be, and one that is an octet longer.
+func TestTheParameterOfARequestIsBoundedBeforeItIsRead(t *testing.T) {
+	s := serveAll(t, newLab(t))
+	for octets, want := range map[int]int{httpsText: 400, httpsText + 1: 414} {
+		response, err := s.http.Get("https://" + s.addr["https"] + httpsPath + "?dns=" + string(bytes.Repeat([]byte("!"), octets-len("dns="))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("%d octets: %s", octets, response.Status)
+		}
+	}
+}
