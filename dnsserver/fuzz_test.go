@@ -102,7 +102,7 @@ func FuzzStream(f *testing.F) {
 	f.Fuzz(func(t *testing.T, octets []byte) {
 		cs := newConnections(t.Context(), l.pipeline)
 		ours, theirs := net.Pipe()
-		c := &connection{Conn: ours, all: cs, transport: "tcp", places: make(chan struct{}, streamPending)}
+		c := &connection{Conn: ours, raw: ours, all: cs, transport: "tcp", places: make(chan struct{}, streamPending)}
 		cs.add(c)
 		cs.handlers.Go(func() {
 			defer c.Close()

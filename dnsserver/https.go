@@ -58,7 +58,7 @@ func (cs *connections) some() bool {
 	return len(cs.open) > 0
 }
 
-// httpsState keeps in mind which connections wait for a request.
+// httpsState keeps in mind which connections wait for a request, or have begun none.
 func (cs *connections) httpsState(conn net.Conn, state http.ConnState) {
 	encrypted, ok := conn.(*tls.Conn)
 	if !ok {
@@ -70,8 +70,11 @@ func (cs *connections) httpsState(conn net.Conn, state http.ConnState) {
 	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if c.idle = (time.Time{}); state == http.StateIdle {
-		c.idle = time.Now()
+	switch c.idle = (time.Time{}); state {
+	case http.StateIdle:
+		c.idle, c.halfway = time.Now(), time.Time{}
+	case http.StateActive:
+		c.halfway = time.Time{} // it is not known what of a request is there
 	}
 }
 

@@ -81,7 +81,7 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 				cs.open[&connection{peer: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}), 1)}] = struct{}{}
 			}
 			ours, theirs := net.Pipe()
-			c := &connection{Conn: ours, all: cs, transport: "tcp", places: make(chan struct{}, streamPending)}
+			c := &connection{Conn: ours, raw: ours, all: cs, transport: "tcp", places: make(chan struct{}, streamPending)}
 			if !cs.add(c) {
 				t.Fatal("there is no place")
 			}
@@ -151,6 +151,33 @@ func TestTheOldestIdleConnectionMakesRoom(t *testing.T) {
 		t.Error("another than the one that has waited for the longest was closed")
 	}
 	t.Logf("%d connections, %d from each address; the next one gets the place of the one that has waited for the longest", len(conns), streamPerClient)
+}
+
+// TestWhoIsInTheMiddleOfAQueryMakesRoom takes all places with connections that begin
+// a query, or a handshake, and do not go on: others are let in nonetheless.
+func TestWhoIsInTheMiddleOfAQueryMakesRoom(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere than on Linux loopback has one address")
+	}
+	for transport, octets := range map[string][]byte{"tcp": {0xff, 0xff}, "tls": nil, "https": nil} {
+		s := serveAll(t, newLab(t))
+		for n := range streamTotal + streamPerClient {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 3, byte(n/streamPerClient), 1)}}
+			conn, err := d.Dial("tcp", s.addr[transport])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_, _ = conn.Write(octets)
+		}
+		start := time.Now()
+		for n := range 10 {
+			if _, err := dialFrom(t, n, s.addr["tcp"]); err != nil {
+				t.Fatalf("%d connections that do not go on over %s keep others out: %v", streamTotal, transport, err)
+			}
+		}
+		t.Logf("%d connections over %s that do not go on: 10 others were answered after %v", streamTotal, transport, time.Since(start))
+	}
 }
 
 // TestWhoDoesNotReadTakesLittleMemory measures what waits for clients that ask and

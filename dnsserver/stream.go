@@ -42,10 +42,12 @@ type connections struct {
 // connection is one of them. Its times belong to the mutex of connections.
 type connection struct {
 	net.Conn
+	raw       net.Conn // the same without TLS
 	all       *connections
 	peer      netip.AddrPort
 	transport string
 	idle      time.Time // since when it waits for a query; zero: it does not
+	halfway   time.Time // since when it is in the middle of a query, or of a handshake; zero: it is not
 	once      sync.Once // closes it
 
 	writing sync.Mutex // a reply
@@ -99,7 +101,7 @@ func (l *countedListener) Accept() (net.Conn, error) {
 		}
 		_ = conn.(*net.TCPConn).SetWriteBuffer(streamUnread) // where that fails it is as the system wants it
 		c := &connection{
-			Conn: conn, all: l.all, peer: conn.RemoteAddr().(*net.TCPAddr).AddrPort(), transport: l.transport,
+			Conn: conn, raw: conn, all: l.all, peer: conn.RemoteAddr().(*net.TCPAddr).AddrPort(), transport: l.transport,
 			places: make(chan struct{}, streamPending),
 		}
 		if l.all.add(c) {
@@ -131,7 +133,8 @@ func (c *connection) Close() (err error) {
 }
 
 // add counts a connection in. Where there are too many the one that has waited
-// for the longest makes room.
+// for the longest makes room, or where none waits the one that is for the longest
+// in the middle of what it has to say: who goes on quickly has nothing to fear.
 func (cs *connections) add(c *connection) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -144,21 +147,33 @@ func (cs *connections) add(c *connection) bool {
 		if oldest == nil {
 			return false
 		}
-		_ = oldest.Conn.SetDeadline(time.Unix(1, 0)) // its own goroutine closes it, and
-		oldest.idle = time.Time{}                    // it is not chosen again
+		if oldest.idle.IsZero() {
+			_ = oldest.raw.Close() // a handshake heeds no deadline of another's
+		} else {
+			_ = oldest.raw.SetDeadline(time.Unix(1, 0)) // its own goroutine closes it, and
+		}
+		oldest.idle, oldest.halfway = time.Time{}, time.Time{} // it is not chosen again
 	}
+	c.halfway = time.Now()
 	cs.open[c] = struct{}{}
 	cs.from[peer]++
 	return true
 }
 
-func (cs *connections) oldest() (oldest *connection) {
+func (cs *connections) oldest() *connection {
+	var idle, halfway *connection
 	for c := range cs.open {
-		if !c.idle.IsZero() && (oldest == nil || c.idle.Before(oldest.idle)) {
-			oldest = c
+		if !c.idle.IsZero() && (idle == nil || c.idle.Before(idle.idle)) {
+			idle = c
+		}
+		if !c.halfway.IsZero() && (halfway == nil || c.halfway.Before(halfway.halfway)) {
+			halfway = c
 		}
 	}
-	return oldest
+	if idle != nil {
+		return idle
+	}
+	return halfway
 }
 
 func (cs *connections) remove(c *connection) {
@@ -190,10 +205,9 @@ func (cs *connections) waits(c *connection, idle bool) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	now := time.Now()
-	c.idle = time.Time{}
 	limit := streamRead
-	if idle {
-		c.idle, limit = now, cs.idleTime()
+	if c.idle, c.halfway = (time.Time{}), now; idle {
+		c.idle, c.halfway, limit = now, time.Time{}, cs.idleTime()
 	}
 	until := now.Add(limit)
 	if idle && !cs.end.IsZero() {
@@ -314,5 +328,13 @@ func (cs *connections) readQuery(c *connection, query []byte) ([]byte, error) {
 			return query, fmt.Errorf("read a query of %d octets: %w", size, err)
 		}
 	}
+	cs.works(c)
 	return query, nil
+}
+
+// works notes that a connection has a query that is answered now.
+func (cs *connections) works(c *connection) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c.halfway = time.Time{}
 }

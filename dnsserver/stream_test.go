@@ -229,7 +229,7 @@ func TestClaimsOfLongQueriesTakeLittleMemory(t *testing.T) {
 	for range streamTotal {
 		ours, theirs := net.Pipe()
 		ends = append(ends, theirs)
-		c := &connection{Conn: ours, all: cs, transport: "tcp", places: make(chan struct{}, streamPending)}
+		c := &connection{Conn: ours, raw: ours, all: cs, transport: "tcp", places: make(chan struct{}, streamPending)}
 		cs.handlers.Go(func() { cs.serve(c) })
 		if _, err := theirs.Write([]byte{0xff, 0xff}); err != nil {
 			t.Fatal(err)
