@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -175,7 +176,7 @@ type secondary struct {
 var secondaries = map[string]secondary{
 	"BIND": {"named", boxBIND, func(p *primary) string {
 		return fmt.Sprintf("options { directory %q; pid-file none; session-keyfile none; listen-on port %s { %s; }; listen-on-v6 { none; };\n"+
-			"empty-zones-enable no; recursion no; dnssec-validation no; notify no; };\ncontrols { };\n", p.dir, p.secondary.port, p.secondary.host)
+			"empty-zones-enable no; recursion no; dnssec-validation no; notify no; zero-no-soa-ttl no; };\ncontrols { };\n", p.dir, p.secondary.port, p.secondary.host)
 	}, []string{"-g", "-c"}},
 	"NSD": {"nsd", boxNSD, func(p *primary) string {
 		return fmt.Sprintf("server:\n  ip-address: %s@%s\n  username: \"\"\n  chroot: \"\"\n  zonesdir: %q\n  pidfile: \"\"\n  database: \"\"\n  xfrdfile: \"xfrd.state\"\n"+
@@ -283,4 +284,92 @@ func TestASecondaryWithAnotherSecretGetsNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestASecondaryAnswersEveryNameAsTheZone asks rollcall and its secondary for every
+// name that the zone has, for those that it has above them, and for one below each
+// that nobody has registered, for all kinds of records.
+func TestASecondaryAnswersEveryNameAsTheZone(t *testing.T) {
+	for name, s := range secondaries {
+		t.Run(name, func(t *testing.T) {
+			p := newPrimary(t, s.program)
+			for n := range 40 {
+				put(p.T, p.url+"/v1/agent/service/register", object{
+					"ID": fmt.Sprint("id-", n), "Name": fmt.Sprint("svc-", n%8), "Port": 1000 + n, "Tags": []string{"v1", fmt.Sprint("t", n%3)},
+					"Address": []string{fmt.Sprintf("10.0.0.%d", n), fmt.Sprintf("2001:db8::%x", n), "", "www.example.com"}[n/2%4], "Meta": object{"n": fmt.Sprint(n)},
+				})
+			}
+			p.follow(s, p.secret)
+			consultest.Eventually(t, 20*time.Second, "the secondary has the zone", func() bool { return serialAt(p.secondary) != 0 })
+			consultest.Eventually(t, 10*time.Second, "the secondary has rollcall's serial", func() bool { return serialAt(p.dnsAddr) == serialAt(p.secondary) })
+			asked, differ, meant := 0, 0, make(map[string]int)
+			for _, name := range p.names() {
+				for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeTXT, dns.TypePTR, dns.TypeNS, dns.TypeSOA, dns.TypeCNAME, dns.TypeSVCB, dns.TypeHTTPS, dns.TypeMX} {
+					ours, theirs := wholeOf(t, p.dnsAddr, name, qtype), wholeOf(t, p.secondary, name, qtype)
+					asked++
+					if ours == theirs {
+						continue
+					}
+					if why := secondaryMeansIt(name, ours, theirs); why != "" {
+						meant[why]++
+						continue
+					}
+					if differ++; differ <= 10 {
+						t.Errorf("%s %s\nrollcall says      %s\nthe secondary says %s", name, dns.Type(qtype), ours, theirs)
+					}
+				}
+			}
+			t.Logf("%d questions: %d others, and differences that are meant: %v", asked, differ, meant)
+		})
+	}
+}
+
+// secondaryMeansIt says why a difference from a secondary is meant. A name that has an
+// alias has nothing else in a zone, where rollcall answers each question as it is best.
+func secondaryMeansIt(_, ours, theirs string) string {
+	const alias = "\tin\tcname\twww.example.com."
+	if strings.Contains(ours, alias) != strings.Contains(theirs, alias) && strings.HasPrefix(ours, "NOERROR aa=true") && strings.HasPrefix(theirs, "NOERROR aa=true") {
+		return "an alias, and what cannot be beside it"
+	}
+	return ""
+}
+
+// names returns the names to ask for.
+func (p *primary) names() []string {
+	p.Helper()
+	m := new(dns.Msg).SetAxfr("rollcall.internal.")
+	m.SetTsig("transfer.", dns.HmacSHA256, 300, time.Now().Unix())
+	messages, err := (&dns.Transfer{TsigSecret: map[string]string{"transfer.": p.secret}}).In(m, p.dnsAddr.String())
+	if err != nil {
+		p.Fatal(err)
+	}
+	names := make(map[string]bool)
+	for message := range messages {
+		if message.Error != nil {
+			p.Fatal(message.Error)
+		}
+		for _, rr := range message.RR {
+			for name := dns.CanonicalName(rr.Header().Name); dns.IsSubDomain("rollcall.internal.", name); {
+				names[name], names["nobody."+name] = true, true
+				_, name, _ = strings.Cut(name, ".")
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// wholeOf asks over TCP, and returns what is compared.
+func wholeOf(t *testing.T, server socketAddr, name string, qtype uint16) string {
+	t.Helper()
+	m := new(dns.Msg).SetQuestion(name, qtype)
+	m.RecursionDesired = false
+	reply, _, err := (&dns.Client{Net: "tcp", Timeout: 5 * time.Second}).Exchange(m, server.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	denial := ""
+	if len(reply.Answer) == 0 && len(reply.Ns) == 1 {
+		denial = strings.ToLower(reply.Ns[0].String())
+	}
+	return fmt.Sprintf("%s aa=%v %s %s", dns.RcodeToString[reply.Rcode], reply.Authoritative, recordsOf(reply), denial)
 }
