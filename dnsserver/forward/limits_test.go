@@ -1,0 +1,233 @@
+package forward
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/cache"
+)
+
+// The tests of this file put figures on how long is waited, and how much is kept.
+
+func TestNineForgedRepliesDoNotLeadToTCP(t *testing.T) {
+	s := newServer(t)
+	var overTCP atomic.Bool
+	s.answer(func(w dns.ResponseWriter, m *dns.Msg) {
+		overTCP.CompareAndSwap(false, w.RemoteAddr().Network() == "tcp")
+		for range mostWrong - 1 {
+			forged := reply(m, "203.0.113.66")
+			forged.Id++
+			_ = w.WriteMsg(forged)
+		}
+		_ = w.WriteMsg(reply(m, "192.0.2.1"))
+	})
+	m := ask(t, newAsker(t, s.addr), of("www.example.", dns.TypeA))
+	if len(m.Answer) != 1 || m.Answer[0].(*dns.A).A.String() != "192.0.2.1" || overTCP.Load() {
+		t.Errorf("the answer is %v, over TCP: %v", m, overTCP.Load())
+	}
+}
+
+// TestOnlyTheUpstreamIsHeard has others reply, who see the query: from another port,
+// and from another address.
+func TestOnlyTheUpstreamIsHeard(t *testing.T) {
+	s := newServer(t)
+	s.answer(func(w dns.ResponseWriter, m *dns.Msg) {
+		to := w.RemoteAddr().(*net.UDPAddr)
+		for _, from := range []string{"127.0.0.1:0", "127.0.0.2:0"} {
+			conn, err := net.ListenPacket("udp", from)
+			if err != nil {
+				continue // there is one address on loopback
+			}
+			packed, _ := reply(m, "203.0.113.66").Pack()
+			_, _ = conn.WriteTo(packed, to)
+			conn.Close()
+		}
+		_ = w.WriteMsg(reply(m, "192.0.2.1"))
+	})
+	a := newAsker(t, s.addr)
+	for n := range 20 {
+		if m := ask(t, a, of(fmt.Sprintf("%d.example.", n), dns.TypeA)); len(m.Answer) != 1 || m.Answer[0].(*dns.A).A.String() != "192.0.2.1" {
+			t.Errorf("the answer is %v", m)
+		}
+	}
+}
+
+// TestWhatIsBesideAnAnswerIsNotKept has an upstream say something of another name in
+// each section of a reply, and asks for that name then.
+func TestWhatIsBesideAnAnswerIsNotKept(t *testing.T) {
+	s := newServer(t)
+	s.answer(func(w dns.ResponseWriter, m *dns.Msg) {
+		r := reply(m, "192.0.2.1")
+		if m.Question[0].Name == "www.example." {
+			r.Answer = append(r.Answer, records(t, "bank.example. 3600 A 203.0.113.66")...)
+			r.Ns = records(t, "example. 3600 NS bank.example.", "bank.example. 3600 A 203.0.113.66")
+			r.Extra = records(t, "bank.example. 3600 A 203.0.113.66")
+		}
+		_ = w.WriteMsg(r)
+	})
+	a := newAsker(t, s.addr)
+	if m := ask(t, a, of("www.example.", dns.TypeA)); len(m.Answer) != 1 || len(m.Ns) > 0 || len(m.Extra) > 1 {
+		t.Errorf("the answer is %v", m)
+	}
+	a.cache.Wait()
+	if m := ask(t, a, of("bank.example.", dns.TypeA)); len(m.Answer) != 1 || m.Answer[0].(*dns.A).A.String() != "192.0.2.1" {
+		t.Errorf("the answer is %v", m)
+	}
+}
+
+// TestAQuestionFailsInTime asks where no upstream answers, one of them or four.
+func TestAQuestionFailsInTime(t *testing.T) {
+	for n := 1; n <= 4; n += 3 {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			var addrs []string
+			for range n {
+				s := newServer(t)
+				s.dead()
+				addrs = append(addrs, s.addr)
+			}
+			start := time.Now()
+			m := ask(t, newAsker(t, addrs...), of("www.example.", dns.TypeA))
+			took := time.Since(start)
+			t.Logf("%d upstreams that do not answer: SERVFAIL after %v", n, took.Round(100*time.Millisecond))
+			ede, _ := m.IsEdns0().Option[0].(*dns.EDNS0_EDE)
+			if m.Rcode != dns.RcodeServerFailure || ede == nil || ede.InfoCode != dns.ExtendedErrorCodeNoReachableAuthority {
+				t.Errorf("the answer is %v", m)
+			}
+			if took < tryTime || took > budgetTime+time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
+// TestHowLongAnAnswerIsKept puts the longest TTLs there are into replies.
+func TestHowLongAnAnswerIsKept(t *testing.T) {
+	for _, row := range []struct {
+		name      string
+		answer    []string
+		authority []string
+		want      time.Duration
+	}{
+		{"a year", []string{"www.example. 31536000 A 192.0.2.1"}, nil, 24 * time.Hour},
+		{"a TTL with the highest bit", []string{"www.example. 4294967295 A 192.0.2.1"}, nil, 24 * time.Hour},
+		{"an hour", []string{"www.example. 3600 A 192.0.2.1"}, nil, time.Hour},
+		{"the lesser of two", []string{"www.example. 3600 A 192.0.2.1", "www.example. 60 A 192.0.2.2"}, nil, time.Minute},
+		{"that there is nothing, for a day", nil, []string{"example. 86400 SOA a. b. 1 2 3 4 86400"}, time.Hour},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, err := cache.NewForwardedCache(1<<20, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				q := of("www.example.", dns.TypeA)
+				m := new(dns.Msg).SetQuestion("www.example.", dns.TypeA)
+				m.Answer, m.Ns = records(t, row.answer...), records(t, row.authority...)
+				f, err := cache.NewForwarded(q.key(nil), m, time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Put(f)
+				c.Wait()
+				given := sent(t, q, f, false)
+				for _, rr := range append(given.Answer, given.Ns...) {
+					if ttl := time.Duration(rr.Header().Ttl) * time.Second; ttl > max(row.want, time.Hour) {
+						t.Errorf("a client may keep it for %v", ttl)
+					}
+				}
+				time.Sleep(row.want - time.Second)
+				if !f.Fresh(time.Now()) {
+					t.Errorf("it is not fresh for %v", row.want)
+				}
+				time.Sleep(time.Second)
+				if f.Fresh(time.Now()) {
+					t.Errorf("it is fresh after %v", row.want)
+				}
+				time.Sleep(24*time.Hour - time.Minute)
+				if c.Get(q.key(nil)) == nil {
+					t.Error("it is not kept for a day, to be given where nobody answers")
+				}
+				time.Sleep(2 * time.Minute)
+				if c.Get(q.key(nil)) != nil {
+					t.Error("it is kept for more than a day")
+				}
+			})
+		})
+	}
+}
+
+// TestWhatOthersAnswerTakesBoundedMemory puts far more into the cache than it may
+// keep, of answers of all sizes.
+func TestWhatOthersAnswerTakesBoundedMemory(t *testing.T) {
+	const most, answers = 4 << 20, 50_000
+	c, err := cache.NewForwardedCache(most, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for n := range answers {
+		name := fmt.Sprintf("%d.example.", n)
+		m := new(dns.Msg).SetQuestion(name, dns.TypeA)
+		for i := range n % 20 {
+			m.Answer = append(m.Answer, &dns.A{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 3600}, A: net.IPv4(192, 0, 2, byte(i))})
+		}
+		q := of(name, dns.TypeA)
+		f, err := cache.NewForwarded(q.key(nil), m, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Put(f)
+	}
+	c.Wait()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	grown := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+	t.Logf("%d answers, of which %d kB may be kept, take %d kB", answers, most>>10, grown>>10)
+	if grown > 4*most {
+		t.Errorf("%d answers take %d kB", answers, grown>>10)
+	}
+	runtime.KeepAlive(c)
+}
+
+// TestPrivateAddressesAreLeftOut asks an upstream as if it were on the Internet, and
+// then for a name that the user lets have such addresses.
+func TestPrivateAddressesAreLeftOut(t *testing.T) {
+	s := newServer(t)
+	addresses := []string{"10.0.0.0", "10.255.255.255", "127.0.0.1", "127.255.255.254", "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.168.0.1", "100.64.0.1", "0.0.0.0"}
+	s.answer(func(w dns.ResponseWriter, m *dns.Msg) {
+		r := reply(m, "192.0.2.1")
+		for _, address := range addresses {
+			r.Answer = append(r.Answer, records(t, m.Question[0].Name+" 60 A "+address)...)
+		}
+		_ = w.WriteMsg(r)
+	})
+	for _, row := range []struct {
+		name    string
+		public  bool
+		private []string
+		want    int
+	}{
+		{"an upstream on the Internet", true, nil, 1}, {"one in a private network", false, nil, 1 + len(addresses)},
+		{"a name that may have them", true, []string{"example."}, 1 + len(addresses)}, {"a name beside it", true, []string{"other."}, 1},
+	} {
+		a := newAsker(t, s.addr)
+		(*a.routes.Load())[0].public, a.privateNames = row.public, row.private
+		if f, _ := a.Ask(context.Background(), of("www.example.", dns.TypeA)); len(sent(t, of("www.example.", dns.TypeA), f, false).Answer) != row.want {
+			t.Errorf("%s: the answer is %v", row.name, sent(t, of("www.example.", dns.TypeA), f, false))
+		}
+	}
+	t.Logf("of %d private addresses none is given, but where the user wants them", len(addresses))
+}
