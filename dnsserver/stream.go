@@ -292,6 +292,9 @@ func (c *connection) send(reply []byte, within time.Duration) error {
 		return err
 	}
 	_, err := c.Write(reply)
+	if err != nil {
+		_ = c.raw.Close() // TLS would wait for five seconds more, to say goodbye
+	}
 	return err
 }
 

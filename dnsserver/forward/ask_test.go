@@ -219,6 +219,7 @@ func TestOneClientCannotTakeAllPlaces(t *testing.T) {
 			total++
 		}
 	}
+	t.Logf("one client has %d places, and all have %d", taken, total)
 	if total != 1000 {
 		t.Errorf("there are %d places in all", total)
 	}
