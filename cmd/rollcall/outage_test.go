@@ -15,18 +15,18 @@ import (
 
 // TestConsulIsAway breaks Consul in every way while clients go on asking, and
 // wants each of their questions answered with an instance. ROLLCALL_LONG=1 keeps
-// it away for two minutes each time.
+// it stopped for ten minutes, and without its data for two.
 func TestConsulIsAway(t *testing.T) {
-	away := 4 * time.Second
+	stopped, wiped := 4*time.Second, 2*time.Second
 	if os.Getenv("ROLLCALL_LONG") != "" {
-		away = 2 * time.Minute
+		stopped, wiped = 10*time.Minute, 2*time.Minute
 	}
 	t.Run("it is stopped", func(t *testing.T) {
 		agent := consultest.Start(t, "")
 		lab := newOutage(t, agent, agent)
 		agent.Kill()
 		lab.awaitStale()
-		time.Sleep(away)
+		time.Sleep(stopped)
 		agent.Start()
 		lab.awaitFresh("after it was started")
 	})
@@ -38,7 +38,7 @@ func TestConsulIsAway(t *testing.T) {
 		lab := newOutage(t, agent, agent)
 		agent.Kill()
 		agent.Wipe()
-		time.Sleep(away / 2)
+		time.Sleep(wiped)
 		agent.Start()
 		lab.awaitFresh("after it was started with no data")
 		if got := question(t, lab.server, "web.service.consul.", dns.TypeA); len(got.Answer) != 1 {

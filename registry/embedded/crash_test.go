@@ -57,10 +57,12 @@ func isWhole(i *registry.Instance) bool {
 	return i != nil && i.Meta["id"] == i.ID && len(i.Checks) == 2 && i.Checks[0].Notes == i.ID && i.Checks[1].Notes == i.ID
 }
 
+// TestKilledWhileRegisteringNothingAnsweredIsLost kills a process that writes, 8
+// times, with ROLLCALL_LONG 200 times, and looks at the file each time.
 func TestKilledWhileRegisteringNothingAnsweredIsLost(t *testing.T) {
 	rounds := 8
 	if os.Getenv("ROLLCALL_LONG") != "" {
-		rounds = 50
+		rounds = 200
 	}
 	dir := t.TempDir()
 	answered := make(map[string]bool)
@@ -96,7 +98,7 @@ func registerAndKill(t *testing.T, dir string) (answered []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	most := 50 + rand.IntN(400)
+	most := 100 + rand.IntN(400)
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		if strings.HasPrefix(lines.Text(), "failed:") {

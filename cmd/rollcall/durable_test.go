@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// TestEveryReplyToAWriteComesAfterItsSync looks over the program's shoulder, with
+// strace: from the moment that it has read a registration until it says 200 it has
+// written to the registry's file, and nothing that it has written there is unsynced.
+func TestEveryReplyToAWriteComesAfterItsSync(t *testing.T) {
+	needs(t, "strace")
+	if out, err := exec.Command("strace", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("strace may not follow a program here: %v\n%s", err, out)
+		}
+		t.Skipf("strace may not follow a program here: %v", err)
+	}
+	dir := t.TempDir()
+	calls := filepath.Join(dir, "calls")
+	strace := []string{"strace", "-f", "-y", "-s", "64", "-o", calls, "-e", "trace=read,write,pwrite64,fdatasync,fsync", "--"}
+	child, api, _ := startProcessUnder(t, strace, dir)
+	writes := 0
+	write := func(path string, body any) {
+		t.Helper()
+		writes++
+		put(t, api+"/v1/agent/"+path, body)
+	}
+	for n := range 20 {
+		id := fmt.Sprintf("web-%d", n)
+		write("service/register", object{"Name": "web", "ID": id, "Check": object{"TTL": "1h", "Status": "passing"}})
+		write("check/fail/service:"+id, nil)
+		write("service/maintenance/"+id+"?enable=true", nil)
+		write("service/deregister/"+id, nil)
+	}
+	_ = syscall.Kill(-child.Process.Pid, syscall.SIGTERM)
+	_ = child.Wait()
+	w := followWrites(t, calls)
+	t.Logf("%d replies to writes, each after a sync that succeeded, of %d", w.replies, w.syncs)
+	if w.replies != writes {
+		t.Errorf("strace saw %d replies to %d writes", w.replies, writes)
+	}
+	for _, broken := range w.broken {
+		t.Error(broken)
+	}
+}
+
+// writesSeen is what strace saw of one client's writes.
+type writesSeen struct {
+	replies, syncs int
+	broken         []string
+}
+
+// followWrites reads strace's lines: `PID call(...) = result`, or in two halves,
+// `PID call(... <unfinished ...>` and `PID <... call resumed>...) = result`.
+func followWrites(t *testing.T, path string) (w writesSeen) {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var (
+		begun          = make(map[string]string) // the first halves, by process
+		resumed        = regexp.MustCompile(`^<\.\.\. \w+ resumed>`)
+		asked, written bool // a write over HTTP waits for its reply; for it something is in the file
+		unsynced       bool // and not for certain on the disk
+	)
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		pid, call, _ := strings.Cut(lines.Text(), " ")
+		call = strings.TrimSpace(call)
+		begins, ends := true, true
+		if half, cut := strings.CutSuffix(call, " <unfinished ...>"); cut {
+			begun[pid], call, ends = half, half, false
+		} else if rest := resumed.ReplaceAllString(call, ""); rest != call {
+			begins, call = false, begun[pid]+rest
+		}
+		ofRegistry := strings.Contains(call, "/registry.db>")
+		switch {
+		case strings.HasPrefix(call, "read(") && ends && strings.Contains(call, `UT /v1/`): // net/http may have read the first octet before
+			asked, written = true, false
+		case strings.HasPrefix(call, "pwrite64(") && ofRegistry && begins:
+			written, unsynced = true, true
+		case strings.HasPrefix(call, "fdatasync(") && ofRegistry && ends && strings.HasSuffix(call, "= 0"):
+			unsynced = false
+			w.syncs++
+		case strings.HasPrefix(call, "write(") && begins && asked && strings.Contains(call, `"HTTP/1.1 200`):
+			asked = false
+			w.replies++
+			if !written || unsynced {
+				w.broken = append(w.broken, fmt.Sprintf("reply %d was sent with the change written: %v, unsynced: %v: %s", w.replies, written, unsynced, call))
+			}
+		}
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// TestARegistrationWaitsLittleForTheDisk prints how long registrations wait for
+// their reply when 200 of them come in a second, each on disk by then. ROLLCALL_LONG=1
+// goes on for a minute, and wants the 99th percentile below 20 ms.
+func TestARegistrationWaitsLittleForTheDisk(t *testing.T) {
+	const perSecond, most = 200, 20 * time.Millisecond
+	length := 2 * time.Second
+	if os.Getenv("ROLLCALL_LONG") != "" {
+		length = time.Minute
+	}
+	child, api, _ := startProcess(t, t.TempDir())
+	defer killed(child)
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	defer client.CloseIdleConnections()
+	var (
+		mu      sync.Mutex
+		times   []time.Duration
+		clients sync.WaitGroup
+	)
+	ctx, stop := context.WithTimeout(t.Context(), length)
+	defer stop()
+	ticks := time.NewTicker(time.Second / perSecond)
+	defer ticks.Stop()
+	for n := 0; ctx.Err() == nil; n++ {
+		<-ticks.C
+		clients.Go(func() {
+			began := time.Now()
+			if err := registerOne(client, api, n, 8000); err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			times = append(times, time.Since(began))
+		})
+	}
+	clients.Wait()
+	slices.Sort(times)
+	at := func(percent int) time.Duration { return times[len(times)*percent/100].Round(10 * time.Microsecond) }
+	t.Logf("%d registrations, %d a second: %v at the median, %v at the 99th percentile, %v at most",
+		len(times), perSecond, at(50), at(99), times[len(times)-1].Round(10*time.Microsecond))
+	if length >= time.Minute && at(99) > most {
+		t.Errorf("%v at the 99th percentile, and not %v", at(99), most)
+	}
+}
+
+// TestAFullRegistryAnswersSoonAfterTheStart prints how long it takes from the
+// program's start to its first answer with so many instances on disk. ROLLCALL_LONG=1
+// takes 100,000, and wants that within 2 s.
+func TestAFullRegistryAnswersSoonAfterTheStart(t *testing.T) {
+	size := 2_000
+	if os.Getenv("ROLLCALL_LONG") != "" {
+		size = 100_000
+	}
+	dir := t.TempDir()
+	fillCrowd(t, filepath.Join(dir, "state"), size)
+	question := new(dns.Msg).SetQuestion(serviceOf(size-1)+".service.rollcall.internal.", dns.TypeA)
+	var times []time.Duration
+	for range 5 {
+		addr := freePort()
+		began := time.Now()
+		child := exec.Command(program(t), "serve", "--dns-addr", addr, "--admin-addr", freePort(), "--data-dir", filepath.Join(dir, "state"), "--node", "host-1")
+		child.SysProcAttr, child.WaitDelay = &syscall.SysProcAttr{Setpgid: true}, time.Second
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = child.Process.Kill() })
+		for {
+			reply, _, err := (&dns.Client{Timeout: time.Second}).Exchange(question, addr)
+			if err == nil && len(reply.Answer) == perService {
+				break
+			}
+			if time.Since(began) > time.Minute {
+				t.Fatalf("there is no answer after a minute: %v, %v", reply, err)
+			}
+			time.Sleep(time.Millisecond) // another process
+		}
+		times = append(times, time.Since(began))
+		killed(child)
+	}
+	slices.Sort(times)
+	t.Logf("%d instances: the first answer comes %v after the start at the median, %v at most",
+		size, times[len(times)/2].Round(time.Millisecond), times[len(times)-1].Round(time.Millisecond))
+	if size == 100_000 && times[len(times)/2] > 2*time.Second {
+		t.Errorf("it came after %v", times[len(times)/2])
+	}
+}
+
+// program returns the path of rollcall, as testscript has it.
+func program(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("rollcall")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
