@@ -9,7 +9,7 @@ CGO     := $(shell go env CGO_ENABLED)
 RACE    := $(if $(filter 1,$(CGO)),-race)
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test chaos lint consul fuzz bench bench-scale bench-peers plots cover vulncheck clean
+.PHONY: help build run test chaos soak lint consul fuzz bench bench-scale bench-peers plots cover vulncheck clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
@@ -28,7 +28,12 @@ CHAOS_TIME ?= 10m
 CHAOS_SEED ?= $(shell date +%s)
 
 chaos: consul ## break everything around rollcall for CHAOS_TIME, at random from CHAOS_SEED, and print what was lost
-	CHAOS_TIME=$(CHAOS_TIME) CHAOS_SEED=$(CHAOS_SEED) go test ./testdata/chaos -v -count 1 -timeout 0
+	CHAOS_TIME=$(CHAOS_TIME) CHAOS_SEED=$(CHAOS_SEED) go test ./testdata/chaos -run '^TestChaos$$' -v -count 1 -timeout 0
+
+SOAK_TIME ?= 24h
+
+soak: ## have rollcall do everything at half load for SOAK_TIME, and print how its memory grows
+	SOAK_TIME=$(SOAK_TIME) go test ./testdata/chaos -run '^TestSoak$$' -v -count 1 -timeout 0
 
 lint: ## gofmt, go vet and staticcheck
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted >&2; exit 1; }

@@ -13,6 +13,8 @@
 // (make chaos) does the same again for the same seed: the faults, their order and
 // their lengths, if not the turns that the scheduler takes. CHAOS_RACE=1 builds
 // rollcall with the race detector.
+//
+// The soak beside it (make soak) breaks nothing, and only goes on for long.
 package chaos
 
 import (
