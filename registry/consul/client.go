@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -38,6 +39,7 @@ type refusal struct {
 	code  int
 	after time.Duration
 	text  string
+	until time.Time // when after is over
 }
 
 func (r *refusal) Error() string {
@@ -165,9 +167,9 @@ func newClient(c Config, connections prometheus.Gauge) (*api.Client, *http.Trans
 		return nil, nil, fmt.Errorf("setting up TLS with Consul: %w", err)
 	}
 	transport.TLSClientConfig = tls
-	config.HttpClient = &http.Client{Transport: bounded{transport}}
+	config.HttpClient = &http.Client{Transport: &bounded{transport: transport}}
 	if c.network != nil {
-		config.HttpClient.Transport = bounded{c.network}
+		config.HttpClient.Transport = &bounded{transport: c.network}
 	}
 	if c.Around != nil {
 		config.HttpClient.Transport = c.Around(config.HttpClient.Transport)
@@ -206,10 +208,19 @@ func (c *countedConn) Close() error {
 }
 
 // bounded is a transport whose answers end after maxAnswer, and whose refusals
-// to serve us now are errors that know for how long.
-type bounded struct{ transport http.RoundTripper }
+// to serve us now are errors that know for how long. Until then no question goes
+// out, whoever has it: Consul counts by client. Writes are for Consul to refuse.
+type bounded struct {
+	transport http.RoundTripper
+	refused   atomic.Pointer[refusal] // the last one
+}
 
-func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
+func (b *bounded) RoundTrip(request *http.Request) (*http.Response, error) {
+	if last := b.refused.Load(); last != nil && request.Method == http.MethodGet {
+		if left := time.Until(last.until); left > 0 {
+			return nil, &refusal{last.code, left, last.text, last.until}
+		}
+	}
 	response, err := b.transport.RoundTrip(request)
 	if err != nil {
 		return nil, err
@@ -217,7 +228,11 @@ func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
 	if code := response.StatusCode; code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
 		defer response.Body.Close()
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 200))
-		return nil, &refusal{code, retryAfter(response.Header.Get("Retry-After"), time.Now()), strings.TrimSpace(string(text))}
+		now := time.Now()
+		after := retryAfter(response.Header.Get("Retry-After"), now)
+		refused := &refusal{code, after, strings.TrimSpace(string(text)), now.Add(after)}
+		b.refused.Store(refused)
+		return nil, refused
 	}
 	response.Body = &boundedBody{response.Body, maxAnswer}
 	return response, nil
