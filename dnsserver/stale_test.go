@@ -1,12 +1,14 @@
 package dnsserver
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/zones"
 )
 
 // extendedError returns the code of a reply's Extended DNS Error, or -1.
@@ -53,5 +55,42 @@ func TestWhileTheRegistryIsAway(t *testing.T) {
 					extendedError(reply), dns.RcodeToString[c.rcode], c.answers, c.error)
 			}
 		})
+	}
+}
+
+// TestStaleAnswersAreKeptFor5SecondsAtMost asks for everything that has a TTL, when
+// the longest that may be is configured.
+func TestStaleAnswersAreKeptFor5SecondsAtMost(t *testing.T) {
+	l := newLabFrom(t, zones.Config{Zones: []string{"test."}, TTL: zones.MaxTTL, NegativeTTL: zones.MaxTTL})
+	l.register(t, registry.Instance{Service: "web", Port: 80, Address: "10.1.0.1"})
+	now := registry.Freshness{Synced: true}
+	l.freshness = func() *registry.Freshness { return &now }
+	most := func(network, name string, qtype uint16) (ttl uint32) {
+		reply := l.ask(t, network, new(dns.Msg).SetQuestion(name, qtype).SetEdns0(1232, false))
+		records := slices.Concat(reply.Answer, reply.Ns, reply.Extra)
+		for _, record := range records {
+			if record.Header().Rrtype != dns.TypeOPT {
+				ttl = max(ttl, record.Header().Ttl)
+			}
+		}
+		if len(records) < 2 {
+			t.Errorf("%s %s over %s:\n%v", name, dns.TypeToString[qtype], network, reply)
+		}
+		return ttl
+	}
+	for _, network := range []string{"udp", "tcp"} {
+		for name, qtype := range map[string]uint16{
+			"web.service.test.": dns.TypeA, "_web._tcp.service.test.": dns.TypeSRV, "test.": dns.TypeSOA,
+			"wbe.service.test.": dns.TypeA, "service.test.": dns.TypeTXT, "n1.node.test.": dns.TypeA,
+		} {
+			now.Stale = false
+			if ttl := most(network, name, qtype); ttl != 3600 {
+				t.Errorf("%s over %s, fresh: TTL %d", name, network, ttl)
+			}
+			now.Stale = true
+			if ttl := most(network, name, qtype); ttl > 5 {
+				t.Errorf("%s over %s, stale: TTL %d", name, network, ttl)
+			}
+		}
 	}
 }

@@ -26,7 +26,6 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"math"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -39,13 +38,17 @@ import (
 	"github.com/rollcall-dns/rollcall/zones/static"
 )
 
+// MaxTTL is for how long clients may keep an answer about what is registered, at
+// most: no longer than anybody wants to wait for a service that has moved.
+const MaxTTL = time.Hour
+
 // Config says which zones there are and how they answer.
 type Config struct {
 	Zones       []string       // the first is the primary one, the others answer alike
 	Node        string         // the own node: where ns.ZONE is
 	Service     string         // the service whose nodes are the zones' name servers
-	TTL         time.Duration  // of positive answers, whole seconds
-	NegativeTTL time.Duration  // of negative ones, and the SOA's minimum
+	TTL         time.Duration  // of positive answers, whole seconds up to MaxTTL
+	NegativeTTL time.Duration  // of negative ones, and the SOA's minimum; the same
 	OnlyPassing bool           // leave out instances in warning
 	PanicBelow  int            // percent of a service's instances: where fewer may be used, see panic.go; 0: never
 	MaxAnswers  int            // records that one client is sent of an RRset; here only Explain mentions it. 0: all
@@ -189,8 +192,8 @@ func (z *Zones) index(wire string, zone *Zone) {
 
 // seconds returns a TTL as records have it (RFC 2181, section 8).
 func seconds(what string, d time.Duration) (uint32, error) {
-	if d < 0 || d/time.Second > math.MaxInt32 {
-		return 0, fmt.Errorf("%s %v is not between 0 and %d seconds", what, d, math.MaxInt32)
+	if d < 0 || d > MaxTTL {
+		return 0, fmt.Errorf("%s %v is not between 0s and %v", what, d, MaxTTL)
 	}
 	return uint32(d / time.Second), nil
 }

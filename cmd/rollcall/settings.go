@@ -92,7 +92,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "zone", Value: cli.NewStringSlice("rollcall.internal"), DefaultText: "rollcall.internal, or the domain of Consul's DNS", EnvVars: serveEnv("ZONE"), Category: "DNS", Usage: "`DOMAIN` to answer for; the first is the primary one, the others answer alike (repeatable)"},
 		&cli.StringSliceFlag{Name: "zone-file", EnvVars: serveEnv("ZONE_FILE"), TakesFile: true, Category: "DNS", Usage: "`ZONE=PATH` of a master file to answer from, read anew when it changes; in a zone of services the registry wins (repeatable)"},
 		&cli.StringSliceFlag{Name: "dnssec-key", EnvVars: serveEnv("DNSSEC_KEY"), TakesFile: true, Category: "DNS", Usage: "`FILE` with a key that signs its zone, as keygen makes it; the zone's others roll it over (repeatable)"},
-		&cli.DurationFlag{Name: "ttl", Value: 5 * time.Second, EnvVars: serveEnv("TTL"), Category: "DNS", Usage: "how long clients may keep an answer"},
+		&cli.DurationFlag{Name: "ttl", Value: 5 * time.Second, EnvVars: serveEnv("TTL"), Category: "DNS", Usage: "how long clients may keep an answer, 1h at most"},
 		&cli.DurationFlag{Name: "negative-ttl", Value: 5 * time.Second, EnvVars: serveEnv("NEGATIVE_TTL"), Category: "DNS", Usage: "how long they may keep one that says that there is nothing"},
 		&cli.BoolFlag{Name: "only-passing", EnvVars: serveEnv("ONLY_PASSING"), Category: "DNS", Usage: "leave out instances in state warning, as those in critical"},
 		&cli.IntFlag{Name: "panic-below", DefaultText: "0: never", EnvVars: serveEnv("PANIC_BELOW"), Category: "DNS", Usage: "`PERCENT` of a service's instances: where fewer are well, all are answered with"},
@@ -408,8 +408,8 @@ func defaultCheckAllow(adminAddr string) []netip.Prefix {
 }
 
 func checkTTL(ttl time.Duration) error {
-	if ttl < 0 || ttl > 7*24*time.Hour || ttl%time.Second != 0 {
-		return fmt.Errorf("%v must be whole seconds from 0s to 168h", ttl)
+	if ttl < 0 || ttl > zones.MaxTTL || ttl%time.Second != 0 {
+		return fmt.Errorf("%v must be whole seconds from 0s to 1h", ttl)
 	}
 	return nil
 }
