@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/rollcall-dns/rollcall/registry"
 )
 
 // backupEvery is how long a change waits for its backup at most.
@@ -19,6 +22,8 @@ const backupEvery = time.Hour
 type backups struct {
 	index   uint64           // of the newest backup
 	running chan backupEnded // nil: none is being made
+	wanted  []chan error     // whoever waits for the next one
+	awaited []chan error     // and for the one that is being made
 }
 
 // backupEnded is how the making of a backup ended.
@@ -27,14 +32,58 @@ type backupEnded struct {
 	err   error
 }
 
+// Backup returns a copy of all that is registered by now; writes go on meanwhile.
+// Where it lies as registry.db.backup in a directory without a registry.db, Open
+// restores it. The caller closes it.
+func (r *Registry) Backup(ctx context.Context) (io.ReadCloser, error) {
+	if r.store == nil {
+		return nil, registry.Errorf(registry.NotFound, "the registry is in memory alone")
+	}
+	made := make(chan error, 1)
+	select {
+	case r.wantBackup <- made:
+	case <-r.closing:
+		return nil, registry.Errorf(registry.Unavailable, "the registry is closed")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	select {
+	case err := <-made:
+		if err != nil {
+			return nil, registry.Errorf(registry.Unavailable, "a backup could not be made: %w", err)
+		}
+	case <-r.done:
+		return nil, registry.Errorf(registry.Unavailable, "the registry is closed")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return os.Open(filepath.Join(filepath.Dir(r.store.path), backupName))
+}
+
+// backUpFor has somebody told when there is a backup of what is there now.
+func (s *store) backUpFor(made chan error) {
+	s.backups.wanted = append(s.backups.wanted, made)
+	s.startBackup()
+}
+
 // startBackup begins a backup, where anything has changed since the newest one.
 func (s *store) startBackup() {
-	if s == nil || s.broken.Load() != nil || s.backups.running != nil || s.summary.Index == s.backups.index {
+	if s == nil || s.backups.running != nil {
+		return
+	}
+	s.backups.awaited, s.backups.wanted = s.backups.wanted, nil
+	if broken := s.broken.Load(); broken != nil {
+		s.tellOfBackup(broken.error)
+		return
+	}
+	if s.summary.Index == s.backups.index {
+		s.tellOfBackup(nil)
 		return
 	}
 	tx, err := s.db.Begin(false)
 	if err != nil {
 		s.logger.Error("a backup could not be made", "err", err)
+		s.tellOfBackup(err)
 		return
 	}
 	index, running := s.summary.Index, make(chan backupEnded, 1)
@@ -50,9 +99,20 @@ func (s *store) endBackup(ended backupEnded) {
 	s.backups.running = nil
 	if ended.err != nil {
 		s.logger.Error("a backup could not be made", "err", ended.err)
-		return
+	} else {
+		s.backups.index = ended.index
 	}
-	s.backups.index = ended.index
+	s.tellOfBackup(ended.err)
+	if len(s.backups.wanted) > 0 { // while it was made
+		s.startBackup()
+	}
+}
+
+func (s *store) tellOfBackup(err error) {
+	for _, made := range s.backups.awaited {
+		made <- err
+	}
+	s.backups.awaited = nil
 }
 
 // finishBackups waits for the backup that is being made, and makes a last one.
@@ -60,7 +120,7 @@ func (s *store) finishBackups() {
 	if s == nil {
 		return
 	}
-	if s.backups.running != nil {
+	for s.backups.running != nil {
 		s.endBackup(<-s.backups.running)
 	}
 	s.startBackup()

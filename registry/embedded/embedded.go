@@ -44,10 +44,11 @@ type Registry struct {
 	metrics *metrics
 	store   *store // nil: in memory alone
 
-	ops     chan *op
-	closing chan struct{}
-	done    chan struct{} // closed when the writer has ended
-	close   func() error  // the first call closes, and each returns how that went
+	ops        chan *op
+	wantBackup chan chan error // told when it is made
+	closing    chan struct{}
+	done       chan struct{} // closed when the writer has ended
+	close      func() error  // the first call closes, and each returns how that went
 }
 
 // Open opens the registry in a directory, and makes it where there is none. A
@@ -55,12 +56,13 @@ type Registry struct {
 // logged as an error. The caller closes the Registry.
 func Open(ctx context.Context, config Config) (*Registry, error) {
 	r := &Registry{
-		node:    config.Node.Name,
-		logger:  config.Logger,
-		metrics: newMetrics(config.Metrics),
-		ops:     make(chan *op, maxGroup),
-		closing: make(chan struct{}),
-		done:    make(chan struct{}),
+		node:       config.Node.Name,
+		logger:     config.Logger,
+		metrics:    newMetrics(config.Metrics),
+		ops:        make(chan *op, maxGroup),
+		wantBackup: make(chan chan error),
+		closing:    make(chan struct{}),
+		done:       make(chan struct{}),
 	}
 	r.close = sync.OnceValue(func() error {
 		close(r.closing)

@@ -82,6 +82,8 @@ func (r *Registry) write() {
 			r.writeGroup(r.gather(append(group[:0], o)))
 		case <-due.C:
 			r.store.startBackup()
+		case made := <-r.wantBackup:
+			r.store.backUpFor(made)
 		case ended := <-r.store.backupRunning():
 			r.store.endBackup(ended)
 		case <-r.closing:
