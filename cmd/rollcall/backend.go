@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"syscall"
@@ -26,6 +27,7 @@ type backend struct {
 
 	freshness func() *registry.Freshness                              // nil: its View is the truth
 	onBehalf  func(ctx context.Context, token string) context.Context // nil: it does not ask whose write it is
+	backup    func(context.Context) (io.ReadCloser, error)            // nil: it makes none
 	run       func(context.Context) error                             // nil: it needs nobody to run it
 	close     func() error
 }
@@ -57,7 +59,7 @@ func openEmbedded(ctx context.Context, s *settings, metrics prometheus.Registere
 	case err != nil:
 		return nil, err
 	}
-	return &backend{Registry: r, node: r.Node(), datacenter: s.datacenter, zones: s.zones, close: r.Close}, nil
+	return &backend{Registry: r, node: r.Node(), datacenter: s.datacenter, zones: s.zones, backup: r.Backup, close: r.Close}, nil
 }
 
 // openConsul follows a Consul. Its agent says what the names end in, unless the

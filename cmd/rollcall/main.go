@@ -45,7 +45,7 @@ func newApp() *cli.App {
 			serveCommand(), reloadCommand(), checkConfigCommand(), configSchemaCommand(),
 			registerCommand(), deregisterCommand(), maintenanceCommand(),
 			servicesCommand(), instancesCommand(), watchCommand(), queryCommand(),
-			exportCommand(), importCommand(), keygenCommand(), healthcheckCommand(),
+			exportCommand(), importCommand(), backupCommand(), keygenCommand(), healthcheckCommand(),
 			completionCommand(), completeCommand(), versionCommand(),
 		},
 		Action:                    unknownCommand,

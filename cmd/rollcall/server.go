@@ -135,6 +135,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		Logger: s.settings.logger, Metrics: metrics, Gatherer: metrics,
 		TLS: s.settings.adminCertificate.config(), Tokens: s.adminTokens(), OnBehalf: s.registry.onBehalf, Freshness: s.registry.freshness,
 		Ready: s.ready, Explain: s.explainDNS, Reload: s.reload, Around: s.tracing.route(), Profile: s.settings.pprof, Traffic: trafficOf(s.answers),
+		Backup: s.registry.backup,
 	})
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -61,6 +62,9 @@ type Config struct {
 	// Reload has the configuration read anew, and says what of it has to wait for
 	// the next start; an error is about the configuration. nil: there is none.
 	Reload func(context.Context) (notice string, err error)
+	// Backup returns a copy of all that is registered, which the endpoint closes;
+	// nil: the registry makes none.
+	Backup func(context.Context) (io.ReadCloser, error)
 }
 
 // Limits of the server. That of http.Server.ReadTimeout would also end whatever
@@ -169,6 +173,7 @@ func (s *Server) routes() map[string]handler {
 
 		"GET /v1/explain/{name}":     s.explain,
 		"GET /v1/events":             s.events,
+		"GET /v1/backup":             s.backup,
 		"GET /v1/prometheus/targets": s.prometheusTargets,
 		"GET /openapi.json":          s.openAPI,
 		"GET /healthz":               s.healthz,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -58,6 +59,20 @@ func (r *Registry) Backup(ctx context.Context) (io.ReadCloser, error) {
 		return nil, ctx.Err()
 	}
 	return os.Open(filepath.Join(filepath.Dir(r.store.path), backupName))
+}
+
+// ReadBackup reads a backup as Open would, and returns how many instances it has.
+// The error says that it is not what was written.
+func ReadBackup(path string) (instances int, err error) {
+	s := &store{path: path, empty: registry.NewView(""), logger: slog.New(slog.DiscardHandler)}
+	err = s.open(path)
+	if err == nil && s.isNew {
+		err = fmt.Errorf("%w: it is empty", errDamaged)
+	}
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("read backup %s: %w", path, err), s.closeFile())
+	}
+	return s.view.InstancesLen(), s.closeFile()
 }
 
 // backUpFor has somebody told when there is a backup of what is there now.
