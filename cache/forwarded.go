@@ -249,24 +249,21 @@ func NewForwardedCache(maxBytes int64, metrics prometheus.Registerer) (*Forwarde
 // Get returns what is known of a question, even beyond its TTL; nil: nothing. The
 // key is the question's name on the wire in lower case, the two octets of its
 // type, and its ForwardedFlags.
-func (c *ForwardedCache) Get(key []byte) *Forwarded {
+func (c *ForwardedCache) Get(key []byte, now time.Time) *Forwarded {
 	f, ok := c.store.Get(maphash.Bytes(c.seed, key))
-	if !ok || f.key != string(key) {
+	if !ok || f.key != string(key) || now.Sub(f.came) >= f.ttl+keptStale {
 		return nil
 	}
 	return f
 }
 
-// Put offers an answer to the cache, which need not take it.
+// Put offers an answer to the cache, which need not take it. What is too old to be
+// given stays until there is no room for it: with a time to live of its own in
+// ristretto, each answer that is replaced would leave something there for a day.
 func (c *ForwardedCache) Put(f *Forwarded) {
-	if f.ttl <= 0 {
-		return
+	if f.ttl > 0 {
+		c.store.Set(maphash.String(c.seed, f.key), f, f.cost())
 	}
-	kept := f.ttl
-	if !f.Failed() {
-		kept += keptStale
-	}
-	c.store.SetWithTTL(maphash.String(c.seed, f.key), f, f.cost(), kept)
 }
 
 // Close ends the cache's goroutines; see Cache.Close.

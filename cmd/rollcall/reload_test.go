@@ -17,8 +17,13 @@ import (
 
 // TestAHundredReloadsLoseNoQuery sends the program SIGHUP a hundred times, with
 // another TTL each time, while clients ask over UDP and TCP as fast as they can:
-// one question at a time, so that a lost one is seen.
+// one question at a time, so that a lost one is seen. With ROLLCALL_LONG it waits for
+// 10,000 queries after each.
 func TestAHundredReloadsLoseNoQuery(t *testing.T) {
+	var queriesEach uint64
+	if os.Getenv("ROLLCALL_LONG") != "" {
+		queriesEach = 10_000
+	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "rollcall.yaml")
 	write := func(ttl uint32) {
@@ -73,11 +78,11 @@ func TestAHundredReloadsLoseNoQuery(t *testing.T) {
 		if err := child.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		for deadline := time.Now().Add(10 * time.Second); seen.Load() < ttl; {
+		for deadline := time.Now().Add(10 * time.Second); seen.Load() < ttl || asked.Load() < uint64(ttl-1)*queriesEach; {
 			if t.Failed() || time.Now().After(deadline) {
 				close(done)
 				clients.Wait()
-				t.Fatalf("the TTL is %d, never %d", seen.Load(), ttl)
+				t.Fatalf("the TTL is %d, never %d, after %d queries", seen.Load(), ttl, asked.Load())
 			}
 			time.Sleep(time.Millisecond) // waits for another process
 		}

@@ -32,7 +32,7 @@ var (
 // out, and sees to it that an answer that is asked for often never does.
 func (a *Asker) Cached(q Question, now time.Time) *cache.Forwarded {
 	var space [260]byte
-	f := a.cache.Get(q.key(space[:0]))
+	f := a.cache.Get(q.key(space[:0]), now)
 	if f == nil || !f.Fresh(now) {
 		return nil
 	}
@@ -57,7 +57,7 @@ func (a *Asker) Ask(ctx context.Context, q Question) (f *cache.Forwarded, stale 
 	if f := a.Cached(q, time.Now()); f != nil {
 		return f, false
 	}
-	old := a.cache.Get(q.key(nil))
+	old := a.cache.Get(q.key(nil), time.Now())
 	if old != nil && old.Failed() {
 		old = nil
 	}
@@ -123,7 +123,7 @@ func (a *Asker) fetch(q Question, key []byte) *cache.Forwarded {
 		a.metrics.count(failed)
 		a.logger.Debug("no upstream answers", "name", q.owner(), "type", dns.Type(q.Type), "err", err)
 		f = cache.FailedForwarded(key, time.Now())
-		if old := a.cache.Get(key); old != nil && !old.Failed() {
+		if old := a.cache.Get(key, time.Now()); old != nil && !old.Failed() {
 			return f // what is known, though old, is better
 		}
 	}
