@@ -154,11 +154,11 @@ func TestHowLongAnAnswerIsKept(t *testing.T) {
 					t.Errorf("it is fresh after %v", row.want)
 				}
 				time.Sleep(24*time.Hour - time.Minute)
-				if c.Get(q.key(nil)) == nil {
+				if c.Get(q.key(nil), time.Now()) == nil {
 					t.Error("it is not kept for a day, to be given where nobody answers")
 				}
 				time.Sleep(2 * time.Minute)
-				if c.Get(q.key(nil)) != nil {
+				if c.Get(q.key(nil), time.Now()) != nil {
 					t.Error("it is kept for more than a day")
 				}
 			})
