@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -124,8 +123,15 @@ func TestARegistrationWaitsLittleForTheDisk(t *testing.T) {
 	}
 	child, api, _ := startProcess(t, t.TempDir())
 	defer killed(child)
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-	defer client.CloseIdleConnections()
+	free := make(chan *registrar, 64)
+	for range cap(free) {
+		r, err := newRegistrar(api)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.conn.Close()
+		free <- r
+	}
 	var (
 		mu      sync.Mutex
 		times   []time.Duration
@@ -139,7 +145,9 @@ func TestARegistrationWaitsLittleForTheDisk(t *testing.T) {
 		<-ticks.C
 		clients.Go(func() {
 			began := time.Now()
-			if err := registerOne(client, api, n, 8000); err != nil {
+			r := <-free
+			defer func() { free <- r }()
+			if err := r.register(n, 8000); err != nil {
 				t.Error(err)
 				return
 			}
