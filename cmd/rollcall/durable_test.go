@@ -22,13 +22,7 @@ import (
 // strace: from the moment that it has read a registration until it says 200 it has
 // written to the registry's file, and nothing that it has written there is unsynced.
 func TestEveryReplyToAWriteComesAfterItsSync(t *testing.T) {
-	needs(t, "strace")
-	if out, err := exec.Command("strace", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("strace may not follow a program here: %v\n%s", err, out)
-		}
-		t.Skipf("strace may not follow a program here: %v", err)
-	}
+	needsStrace(t)
 	dir := t.TempDir()
 	calls := filepath.Join(dir, "calls")
 	strace := []string{"strace", "-f", "-y", "-s", "64", "-o", calls, "-e", "trace=read,write,pwrite64,fdatasync,fsync", "--"}
@@ -55,6 +49,74 @@ func TestEveryReplyToAWriteComesAfterItsSync(t *testing.T) {
 	}
 	for _, broken := range w.broken {
 		t.Error(broken)
+	}
+}
+
+// needsStrace skips a test where no program may be followed.
+func needsStrace(t *testing.T) {
+	t.Helper()
+	needs(t, "strace")
+	if out, err := exec.Command("strace", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("strace may not follow a program here: %v\n%s", err, out)
+		}
+		t.Skipf("strace may not follow a program here: %v", err)
+	}
+}
+
+// TestASyncThatFailsOnceEndsAllWrites has the kernel, by strace, fail one fdatasync
+// of each thread, and then go on as if all were well. What came before is answered,
+// and nothing more is written until a restart: nobody knows what is on the disk.
+func TestASyncThatFailsOnceEndsAllWrites(t *testing.T) {
+	needsStrace(t)
+	dir := t.TempDir()
+	calls := filepath.Join(dir, "calls")
+	strace := []string{"strace", "-f", "-y", "-o", calls, "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=10", "--"}
+	child, api, addr := startProcessUnder(t, strace, dir)
+	register := func(api string, n int) error {
+		return tryPut(api+"/v1/agent/service/register", object{"Name": "web", "ID": fmt.Sprintf("web-%d", n), "Address": fmt.Sprintf("10.0.%d.%d", n>>8, n&255)})
+	}
+	instances := func(addr string) int {
+		reply, _, err := (&dns.Client{Net: "tcp"}).Exchange(new(dns.Msg).SetQuestion("web.service.rollcall.internal.", dns.TypeA), addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(reply.Answer)
+	}
+	answered := 0
+	for ; answered < 400; answered++ {
+		if err := register(api, answered); err != nil {
+			t.Logf("after %d registrations: %v", answered, err)
+			if !strings.Contains(err.Error(), ": 503 ") {
+				t.Errorf("not refused with 503: %v", err)
+			}
+			break
+		}
+	}
+	for n := range 50 {
+		if err := register(api, n+1000); err == nil {
+			t.Fatalf("registration %d after a failed sync was taken", n)
+		}
+	}
+	if n := instances(addr); answered == 0 || n != answered {
+		t.Errorf("%d registrations were answered, and %d are in the DNS answer", answered, n)
+	}
+	_ = syscall.Kill(-child.Process.Pid, syscall.SIGKILL)
+	_ = child.Wait()
+	text, err := os.ReadFile(calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, after, failed := strings.Cut(string(text), "(INJECTED)"); !failed || strings.Contains(after, "/registry.db>") {
+		t.Errorf("a sync failed: %v, and the file was synced again:\n%s", failed, after)
+	}
+	child, api, addr = startProcess(t, dir)
+	defer killed(child)
+	if err := register(api, answered); err != nil {
+		t.Error(err)
+	}
+	if n := instances(addr); n != answered+1 {
+		t.Errorf("after a restart there are %d of %d", n, answered+1)
 	}
 }
 

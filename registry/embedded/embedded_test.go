@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -393,6 +394,26 @@ func TestLockedFileIsSaidSo(t *testing.T) {
 	_, err := Open(t.Context(), Config{Dir: dir})
 	if err == nil || !strings.Contains(err.Error(), "locked by another process") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// TestWhatIsKeptIsForTheOwnerAlone looks at the modes of all that is written.
+func TestWhatIsKeptIsForTheOwnerAlone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	closed(t, open(t, dir))
+	closed(t, open(t, dir))
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has the mode %v", path, info.Mode())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
