@@ -58,9 +58,9 @@ func TestWhileTheRegistryIsAway(t *testing.T) {
 	}
 }
 
-// TestStaleAnswersAreKeptFor5SecondsAtMost asks for everything that has a TTL, when
+// TestStaleAnswersAreKeptForFiveSecondsAtMost asks for everything that has a TTL, when
 // the longest that may be is configured.
-func TestStaleAnswersAreKeptFor5SecondsAtMost(t *testing.T) {
+func TestStaleAnswersAreKeptForFiveSecondsAtMost(t *testing.T) {
 	l := newLabFrom(t, zones.Config{Zones: []string{"test."}, TTL: zones.MaxTTL, NegativeTTL: zones.MaxTTL})
 	l.register(t, registry.Instance{Service: "web", Port: 80, Address: "10.1.0.1"})
 	now := registry.Freshness{Synced: true}

@@ -65,7 +65,8 @@ func tryPut(url string, body any) error {
 type object map[string]any
 
 // TestTheNextQueryShowsIt changes what is registered 10,000 times in a row, with
-// ROLLCALL_LONG 100,000 times, and looks each time with the very next query.
+// ROLLCALL_LONG 100,000 times, and looks each time with the very next query: over one
+// of eight UDP sockets, so that all that read from the port have their turn, or over TCP.
 func TestTheNextQueryShowsIt(t *testing.T) {
 	changes := 10_000
 	if os.Getenv("ROLLCALL_LONG") != "" {
@@ -73,12 +74,19 @@ func TestTheNextQueryShowsIt(t *testing.T) {
 	}
 	s := running(t)
 	api := "http://" + s.adminAddr().String() + "/v1/agent/"
-	c, err := dns.Dial("udp", s.dns.Addrs()[0].String())
-	if err != nil {
-		t.Fatal(err)
+	var conns []*dns.Conn
+	for _, network := range []string{"udp", "udp", "udp", "udp", "tcp", "udp", "udp", "udp", "udp"} {
+		c, err := dns.Dial(network, s.dns.Addrs()[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns = append(conns, c)
 	}
-	defer c.Close()
+	asked := 0
 	shows := func() bool {
+		asked++
+		c := conns[asked%len(conns)]
 		question := new(dns.Msg).SetQuestion("web.service.rollcall.internal.", dns.TypeSRV)
 		if err := c.WriteMsg(question); err != nil {
 			t.Fatal(err)
