@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
@@ -81,7 +80,6 @@ type tally struct {
 	panics     counter
 	all        []*counter // that are above
 	duration   prometheus.Observer
-	untilTime  int
 	typeOf     [256]uint8 // of the types below 256, to their place in typesNamed
 }
 
@@ -95,22 +93,6 @@ func (t *tally) request(q *query, from netip.Addr) {
 		kind = int(t.typeOf[q.qtype])
 	}
 	t.requests[family][kind].Add(1)
-}
-
-// begin starts the clock, for one query in so many.
-func (t *tally) begin() time.Time {
-	if t.untilTime--; t.untilTime > 0 {
-		return time.Time{}
-	}
-	t.untilTime = sampling
-	return time.Now()
-}
-
-// end stops it.
-func (t *tally) end(start time.Time) {
-	if !start.IsZero() {
-		t.duration.Observe(time.Since(start).Seconds())
-	}
 }
 
 // metrics collects the tallies of all workers.

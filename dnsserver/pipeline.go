@@ -37,6 +37,7 @@ type pipeline struct {
 	cache    *cache.Cache
 	logger   *slog.Logger
 	metrics  *metrics
+	nameLog  *nameLog
 	denials  denials
 
 	freshness func() *registry.Freshness
@@ -69,7 +70,9 @@ type worker struct {
 	period   dnssec.Period // of signatures, now
 	now      time.Time     // when the queries were received: the clock is read once for all of them
 	watches  []watch       // none: nobody observes
-	seen     []byte        // a copy of the query that somebody observes
+	names    *names        // that are asked for
+	looker
+	seen []byte // a copy of the query that somebody observes
 }
 
 // ahead is how many queries of a batch are read before the first is answered.
@@ -77,7 +80,7 @@ const ahead = cache.WarmLen
 
 func (p *pipeline) newWorker(transport string) *worker {
 	p = p.newest.Load()
-	w := &worker{pipeline: p, tally: p.metrics.newTally(transport), resolver: p.zones.NewResolver(), watches: newWatches(p.observers)}
+	w := &worker{pipeline: p, tally: p.metrics.newTally(transport), resolver: p.zones.NewResolver(), watches: newWatches(p.observers), names: p.nameLog.of(transport), looker: newLooker()}
 	w.keeps = transport == "tcp" || transport == "tls"
 	if w.stream = transport != "udp"; w.stream {
 		w.queries = make([]query, 1)
@@ -149,7 +152,11 @@ func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 			reply = w.fail(q, dst, dns.RcodeServerFailure)
 		}
 	}()
-	start := w.begin()
+	w.until--
+	looked := w.until <= 0
+	if looked {
+		w.look(w.now)
+	}
 	w.request(q, from)
 	q.keepalive = q.keepalive && w.keeps
 	baked := q.cookie == nil || w.bakes(q, from)
@@ -186,7 +193,9 @@ func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 	if q.signer != nil && reply != nil {
 		reply = w.sign(q, reply, len(dst))
 	}
-	w.end(start)
+	if looked {
+		w.saw(q, reply[min(len(dst), len(reply)):])
+	}
 	return reply
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/rollcall-dns/rollcall/dnsserver"
 	"github.com/rollcall-dns/rollcall/registry/admin"
 )
 
@@ -40,5 +41,17 @@ func trafficOf(metrics prometheus.Gatherer) func() admin.Traffic {
 			}
 		}
 		return t
+	}
+}
+
+// askedOf returns what tells the page which names are asked for.
+func askedOf(s *dnsserver.Server) func() admin.Asked {
+	return func() admin.Asked {
+		names := s.TakeNames()
+		asked := admin.Asked{Questions: names.Questions}
+		for _, n := range names.Asked {
+			asked.Names = append(asked.Names, admin.NameCount(n))
+		}
+		return asked
 	}
 }

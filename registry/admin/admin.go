@@ -54,6 +54,9 @@ type Config struct {
 	Explain func(name, qtype string) (any, error)
 	// Traffic tells what was answered so far, for the page to draw; nil: nobody can say.
 	Traffic func() Traffic
+	// Asked tells which names were asked for most since it was called last; nil:
+	// nobody can say. It is called every few seconds.
+	Asked func() Asked
 	// Around returns a handler that does something around the one of a route, which
 	// ServeMux's pattern names, such as tracing it; nil: nothing is done.
 	Around func(pattern string, next http.Handler) http.Handler
@@ -89,6 +92,7 @@ type Server struct {
 	handler http.Handler
 	plainly *plainPage
 	traffic *trafficLog
+	names   *nameLog
 	guesses guesses
 	closing chan struct{} // closed when waiting requests must end
 }
@@ -109,6 +113,9 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Metrics), mux: http.NewServeMux(), plainly: plainly, closing: make(chan struct{})}
 	if cfg.Traffic != nil {
 		s.traffic = newTrafficLog(cfg.Traffic)
+	}
+	if cfg.Asked != nil {
+		s.names = newNameLog(cfg.Asked)
 	}
 	for pattern, h := range s.routes() {
 		handler := s.metrics.measure(pattern, s.serve(h))
@@ -183,6 +190,7 @@ func (s *Server) routes() map[string]handler {
 		"GET /v1/overview/services":        s.overviewServices,
 		"GET /v1/overview/services/{name}": s.overviewService,
 		"GET /v1/overview/traffic":         s.overviewTraffic,
+		"GET /v1/overview/names":           s.overviewNames,
 		"GET /{$}":                         s.page,
 		"GET /page/{file}":                 s.page,
 		"GET /plain":                       s.plain,
@@ -223,12 +231,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 	}
-	if s.traffic != nil {
-		measuring, stop := context.WithCancel(ctx)
-		measured := make(chan struct{})
-		go func() { defer close(measured); s.traffic.run(measuring) }()
-		defer func() { stop(); <-measured }()
-	}
+	measuring, stop := context.WithCancel(ctx)
+	measured := make(chan struct{})
+	go func() { defer close(measured); s.measure(measuring) }()
+	defer func() { stop(); <-measured }()
 	failed := make(chan error, 1)
 	limited := limitListener(l, s.metrics.refused)
 	if s.cfg.TLS == nil {

@@ -114,6 +114,9 @@ func TestTheDocumentNamesTheFieldsThatAreReadAndWritten(t *testing.T) {
 		"InstanceDetail":             reflect.TypeFor[InstanceDetail](),
 		"CheckDetail":                reflect.TypeFor[CheckDetail](),
 		"Sample":                     reflect.TypeFor[Sample](),
+		"TopNames":                   reflect.TypeFor[TopNames](),
+		"NameWindow":                 reflect.TypeFor[NameWindow](),
+		"NameShare":                  reflect.TypeFor[NameShare](),
 	} {
 		got := slices.Sorted(maps.Keys(d.Components.Schemas[name].Properties))
 		want := slices.Sorted(slices.Values(fields(of)))

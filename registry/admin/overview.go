@@ -24,7 +24,7 @@ type Overview struct {
 	Unready                         string     `json:",omitempty"` // why clients should go elsewhere
 	Stale                           *Staleness `json:",omitempty"` // nil: the view is the truth
 	MayWrite                        bool       // who asks may change something
-	Explains, Measures              bool       // there is something at /v1/explain, at /v1/overview/traffic
+	Explains, Measures, Names       bool       // there is something at /v1/explain, at /v1/overview/traffic, at /v1/overview/names
 }
 
 // Staleness is why the view may no longer be true.
@@ -51,7 +51,7 @@ func (s *Server) overview(w http.ResponseWriter, r *http.Request) error {
 	o := Overview{
 		Node: s.cfg.Node, Datacenter: s.cfg.Datacenter, Version: s.cfg.Version, Zone: strings.Trim(s.cfg.Zone, "."),
 		Now: time.Now().UTC(), Index: v.Index(), Services: v.ServicesLen(), Instances: v.InstancesLen(),
-		MayWrite: caller == nil || caller.Write, Explains: s.cfg.Explain != nil, Measures: s.traffic != nil,
+		MayWrite: caller == nil || caller.Write, Explains: s.cfg.Explain != nil, Measures: s.traffic != nil, Names: s.names != nil,
 	}
 	if s.cfg.Ready != nil {
 		if err := s.cfg.Ready(); err != nil {

@@ -100,7 +100,7 @@ func TestTrafficIsKeptForAnHour(t *testing.T) {
 			return Traffic{Queries: queries, Responses: map[string]uint64{"NOERROR": queries, "REFUSED": 7}}
 		})
 		ended := make(chan struct{})
-		go func() { defer close(ended); l.run(ctx) }()
+		go func() { defer close(ended); (&Server{traffic: l}).measure(ctx) }()
 		time.Sleep(90 * time.Minute)
 		synctest.Wait()
 		stop()

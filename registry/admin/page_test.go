@@ -498,3 +498,60 @@ func listen(t testing.TB, addr string) net.Listener {
 	check(t, err)
 	return l
 }
+
+// fillNames invents an hour of names.
+func fillNames(l *nameLog) {
+	names := map[nameKind]uint64{
+		{"checkout.service.rollcall.internal.", "NOERROR"}: 9100, {"payments.service.rollcall.internal.", "NOERROR"}: 6400,
+		{"_http._tcp.gateway.service.rollcall.internal.", "NOERROR"}: 3800, {"sessions.service.rollcall.internal.", "NOERROR"}: 2900,
+		{"redis.service.rollcall.internal.", "NOERROR"}: 2100, {"primary.postgres.service.rollcall.internal.", "NOERROR"}: 1600,
+		{"auth.service.rollcall.internal.", "NODATA"}: 900, {"www.example.org.", "FORWARDED"}: 610,
+		{"paymnets.service.rollcall.internal.", "NXDOMAIN"}: 420, {"legacy-crm.service.rollcall.internal.", "NXDOMAIN"}: 160,
+		{"checkout.service.rollcall.internal.corp.example.", "REFUSED"}: 90, {"wpad.rollcall.internal.", "NXDOMAIN"}: 35,
+	}
+	l.mu.Lock()
+	l.at, l.recent, l.minutes, l.minute, l.parts = time.Time{}, nil, nil, newNameSlot(), 0
+	l.mu.Unlock()
+	var asked Asked
+	for n, count := range names {
+		asked.Questions += count
+		asked.Names = append(asked.Names, NameCount{n.name, n.kind, count})
+	}
+	for n := range trafficMemory + 1 {
+		l.remember(time.Now().Add(time.Duration(n-trafficMemory)*trafficEvery), asked)
+	}
+}
+
+func TestThePageNamesWhatIsAskedForMost(t *testing.T) {
+	e := start(t, func(c *Config) {
+		explains(t)(c)
+		c.Asked = func() Asked { return Asked{} }
+	})
+	fillNames(e.server.names)
+	b := browse(t, e.url+"/?view=traffic")
+	b.until(`document.querySelectorAll("#top li").length === 10`)
+	b.shows("#top li:first-child", "checkout.service.rollcall.internal")
+	b.shows("#top li:first-child", "32 %")
+	names := value[[]string](b, `[...document.querySelectorAll("#unknown .name")].map((e) => e.textContent)`)
+	diff(t, "unknown", names, []string{"paymnets.service.rollcall.internal", "legacy-crm.service.rollcall.internal", "wpad.rollcall.internal"})
+	b.click(`#names a[href="/?view=traffic&span=hour"]`)
+	b.until(`document.querySelector("#names .chip[aria-current]").textContent === "Last hour"`)
+	b.click("#unknown .name")
+	b.shows("#test", "NXDOMAIN")
+	b.quiet()
+}
+
+// TestANameIsTextWhateverItHolds has a client ask for markup.
+func TestANameIsTextWhateverItHolds(t *testing.T) {
+	const name = `<img\032src=x\032onerror=alert\(1\)>.service.rollcall.internal.`
+	e := start(t, func(c *Config) { c.Asked = func() Asked { return Asked{} } })
+	for n := range 2 {
+		e.server.names.remember(time.Now().Add(time.Duration(n)*time.Second), Asked{Questions: 1, Names: []NameCount{{name, "NXDOMAIN", 1}}})
+	}
+	b := browse(t, e.url+"/?view=traffic")
+	b.shows("#unknown", strings.TrimSuffix(name, "."))
+	if n := value[int](b, `document.querySelectorAll("#names img, #names script").length`); n != 0 {
+		t.Errorf("there are %d elements made of the name", n)
+	}
+	b.quiet()
+}

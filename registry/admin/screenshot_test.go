@@ -34,9 +34,11 @@ func TestScreenshots(t *testing.T) {
 			return f
 		}
 		c.Traffic = func() Traffic { return Traffic{} }
+		c.Asked = func() Asked { return Asked{} }
 	})
 	fillTown(e)
 	fillTraffic(e.server.traffic)
+	fillNames(e.server.names)
 	for _, p := range []struct {
 		name, path, theme string
 		width, height     int64
@@ -45,6 +47,8 @@ func TestScreenshots(t *testing.T) {
 		{"page-dark", "/?service=checkout", "dark", 1280, 800},
 		{"page-test", "/?view=test&name=checkout.service.rollcall.internal&type=SRV", "light", 1280, 800},
 		{"page-traffic", "/?view=traffic", "dark", 1280, 800},
+		{"page-names", "/?view=traffic", "light", 1280, 800},
+		{"page-phone-names", "/?view=traffic", "dark", 390, 844},
 		{"page-phone", "/", "light", 390, 844},
 		{"page-phone-service", "/?service=checkout", "dark", 390, 844},
 		{"page-phone-traffic", "/?view=traffic", "light", 390, 844},
@@ -53,8 +57,11 @@ func TestScreenshots(t *testing.T) {
 		stale.Store(p.name == "page-stale")
 		b := browse(t, e.url+p.path, theme(p.theme), screen(p.width, p.height, 1.25, p.width < 500))
 		b.until(`document.getElementById("badge").dataset.state !== "connecting" && !document.body.innerText.includes("Asking")`)
-		b.until(`document.querySelector("#rows li, .instance, .absent li, .plot")`)
+		b.until(`document.querySelector("#rows li, .instance, .absent li, .plot") && (location.search !== "?view=traffic" || document.querySelector("#names li"))`)
 		value[int](b, `new Promise((done) => setTimeout(() => done(1), 400))`) // what moves comes to rest
+		if strings.HasSuffix(p.name, "-names") {
+			value[int](b, `(document.getElementById("names").scrollIntoView(), 1)`)
+		}
 		picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 		check(t, err)
 		check(t, os.WriteFile(filepath.Join(dir, p.name+".png"), picture, 0o644))

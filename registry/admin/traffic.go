@@ -52,15 +52,23 @@ type trafficLog struct {
 
 func newTrafficLog(read func() Traffic) *trafficLog { return &trafficLog{read: read} }
 
-// run takes samples until ctx ends.
-func (l *trafficLog) run(ctx context.Context) {
-	l.take(time.Now(), l.read())
+// measure has the traffic and the names remembered until ctx ends.
+func (s *Server) measure(ctx context.Context) {
+	note := func(now time.Time) {
+		if s.traffic != nil {
+			s.traffic.take(now, s.traffic.read())
+		}
+		if s.names != nil {
+			s.names.remember(now, s.names.take())
+		}
+	}
+	note(time.Now())
 	tick := time.NewTicker(trafficEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
-			l.take(now, l.read())
+			note(now)
 		case <-ctx.Done():
 			return
 		}

@@ -10,6 +10,7 @@ export function place() {
   return {
     view, q: p.get("q") ?? "", status: p.get("status") ?? "", sort: p.get("sort") ?? "",
     service: p.get("service") ?? "", name: p.get("name") ?? "", type: p.get("type") ?? "",
+    span: p.get("span") ?? "",
   };
 }
 
@@ -17,7 +18,7 @@ export function place() {
 export function href(changes) {
   const next = { ...place(), ...changes };
   const p = new URLSearchParams();
-  const keep = { services: ["q", "status", "sort", "service"], test: ["view", "name", "type"], traffic: ["view"] };
+  const keep = { services: ["q", "status", "sort", "service"], test: ["view", "name", "type"], traffic: ["view", "span"] };
   for (const key of keep[next.view]) if (next[key]) p.set(key, next[key]);
   const query = p.toString();
   return query ? `/?${query}` : "/";

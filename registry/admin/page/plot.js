@@ -9,7 +9,7 @@ const HEIGHT = 180, LEFT = 56, BOTTOM = 22, TOP = 10;
 // plot draws series, each { name, class, value(sample), area }, over samples with a
 // time .t. With log, the axis is logarithmic. say puts a value into words.
 export function plot({ title, samples, series, say, span, now, log = false, summary }) {
-  const WIDTH = innerWidth < 704 ? 340 : 720; // a phone's text stays as large as others'
+  const narrow = innerWidth < 704, WIDTH = narrow ? 340 : 720; // a phone's text stays as large as others'
   const values = samples.flatMap((s) => series.map((p) => p.value(s))).filter((v) => v > 0);
   const scale = log ? logScale(values) : linearScale(values);
   const x = (t) => LEFT + (1 - (now - t) / span) * (WIDTH - LEFT);
@@ -20,7 +20,7 @@ export function plot({ title, samples, series, say, span, now, log = false, summ
       svg("line", { class: "grid", x1: LEFT, x2: WIDTH, y1: y(v), y2: y(v) }),
       svg("text", { x: LEFT - 8, y: y(v) + 4, "text-anchor": "end" }, say(v)),
     ]),
-    [60, 45, 30, 15, 0].map((m) => svg("text", {
+    (narrow ? [60, 30, 0] : [60, 45, 30, 15, 0]).map((m) => svg("text", {
       x: x(now - m * 60000), y: HEIGHT - 4, "text-anchor": m === 60 ? "start" : m === 0 ? "end" : "middle",
     }, m ? `−${m} min` : "now")),
     series.map((p) => lines(samples, p, x, y, span)), cursor);

@@ -2,6 +2,7 @@
 
 import { $, h } from "./dom.js";
 import { get } from "./api.js";
+import { showNames } from "./names.js";
 import { plot } from "./plot.js";
 import { duration, serverNow } from "./time.js";
 
@@ -10,17 +11,16 @@ const rate = (v) => `${v >= 100 ? Math.round(v).toLocaleString("en") : +v.toPrec
 
 export async function showTraffic(overview) {
   if (!overview) return;
+  $("names").hidden = !overview.Names;
+  if (overview.Names) showNames();
   let content;
   try {
     content = overview.Measures ? drawn(await get("/v1/overview/traffic")) : [h("p", { class: "big" }, "This endpoint counts no DNS questions.")];
   } catch (e) {
-    if ($("traffic").childElementCount > 2) return; // what was drawn last stays
+    if ($("plots").childElementCount > 1) return; // what was drawn last stays
     content = [h("p", { class: "banner" }, e.message)];
   }
-  $("traffic").replaceChildren(
-    h("h2", { id: "traffic-title" }, "The last hour"),
-    ...content,
-    h("p", { class: "faint small" }, "Names are not counted one by one, so there is no list of the top ones. Times are those of one answer in 64, estimated from a histogram; the counters behind them are at /metrics."));
+  $("plots").replaceChildren(...content);
 }
 
 function drawn({ Every, Samples }) {
@@ -49,5 +49,6 @@ function drawn({ Every, Samples }) {
         { name: "99 of 100 within", class: "second", value: (s) => s.Slowest ?? 0 },
       ],
     }),
+    h("p", { class: "faint small" }, "Times are those of one answer in 64, estimated from a histogram; the counters behind them are at /metrics."),
   ];
 }
