@@ -266,6 +266,12 @@ func (c *ForwardedCache) Put(f *Forwarded) {
 	}
 }
 
+// Successor returns an empty cache in the same memory: what is kept here, or put here
+// later, makes room for what is kept there. Close is for the first of them alone.
+func (c *ForwardedCache) Successor() *ForwardedCache {
+	return &ForwardedCache{store: c.store, seed: maphash.MakeSeed()}
+}
+
 // Close ends the cache's goroutines; see Cache.Close.
 func (c *ForwardedCache) Close() { c.store.Close() }
 

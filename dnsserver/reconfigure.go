@@ -6,8 +6,9 @@ import (
 )
 
 // Reconfigure answers from now on as another Config says: with its Zones, its
-// Cache, its RateLimit, its Transfers, its MaxStale and its Unbundled. All else stays as New was told. The Cache
-// must be another one than before, because what that holds was made in another way.
+// Cache, its RateLimit, its Transfers, its Asker, its MaxStale and its Unbundled. All
+// else stays as New was told. The Cache must be another one than before, because what that holds was made
+// in another way; an Asker that is replaced is still asked by queries that are pending.
 //
 // No query waits for it, and none is lost: each worker goes over to the new pipeline
 // between two batches, and queries that are pending are answered by the old one.
@@ -21,7 +22,7 @@ func (s *Server) Reconfigure(config Config) error {
 func (s *Server) publish(p *pipeline, config Config) error {
 	config.Registry = p.registry
 	p.zones, p.cache, p.denials = config.Zones, config.Cache, make(denials)
-	p.maxStale, p.transfers, p.unbundled = config.MaxStale, config.Transfers, config.Unbundled
+	p.maxStale, p.transfers, p.asker, p.unbundled = config.MaxStale, config.Transfers, config.Asker, config.Unbundled
 	if !p.limiter.is(config.RateLimit) {
 		p.limiter = newLimiter(config.RateLimit)
 	}

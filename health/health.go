@@ -61,9 +61,6 @@ type Runner struct {
 
 // New returns a Runner; Run runs it.
 func New(config Config) *Runner {
-	if config.Concurrency <= 0 {
-		config.Concurrency = 256
-	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -81,11 +78,24 @@ func New(config Config) *Runner {
 		tasks:   make(map[*registry.Lease]*task),
 		ofNodes: make(map[*registry.Lease]*task),
 		sooner:  make(chan struct{}, 1),
-		slots:   slots{all: config.Concurrency},
 	}
 	r.Allow(config.Allow)
+	r.Limit(config.Concurrency)
 	return r
 }
+
+// Limit replaces Config's Concurrency. Probes that run go on.
+func (r *Runner) Limit(concurrency int) {
+	if concurrency <= 0 {
+		concurrency = defaultConcurrency
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slots.all = concurrency
+}
+
+// defaultConcurrency is what there are at once where nobody says how many.
+const defaultConcurrency = 256
 
 // Allow replaces the networks that checks may go to, from the next connection on.
 func (r *Runner) Allow(networks []netip.Prefix) { r.allow.Store(&networks) }

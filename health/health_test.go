@@ -170,6 +170,42 @@ func TestHungTargetsDoNotStarveOthers(t *testing.T) {
 	})
 }
 
+// TestAnotherLimitHoldsFromTheNextProbeOn raises and lowers it while probes run.
+func TestAnotherLimitHoldsFromTheNextProbeOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running, most int
+		var mu sync.Mutex
+		count := func(by int) {
+			mu.Lock()
+			defer mu.Unlock()
+			running += by
+			most = max(most, running)
+		}
+		b := start(t, script{"a:1": func(context.Context) result {
+			count(1)
+			defer count(-1)
+			time.Sleep(500 * time.Millisecond)
+			return passing("fine")
+		}})
+		for n := range 40 {
+			b.register(tcp(fmt.Sprint("a", n), "a:1", func(d *registry.Definition) { d.Interval = time.Second }))
+		}
+		for _, limit := range []int{4, 12, 2} {
+			b.runner.Limit(limit)
+			b.after(time.Second) // those that ran before have ended
+			mu.Lock()
+			most = 0
+			mu.Unlock()
+			b.after(10 * time.Second)
+			mu.Lock()
+			if most != limit {
+				t.Errorf("%d ran at once, and %d may", most, limit)
+			}
+			mu.Unlock()
+		}
+	})
+}
+
 func TestCheckNeverOverlapsItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		running, most, runs := 0, 0, 0

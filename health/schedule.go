@@ -47,7 +47,7 @@ const maxStarts = 2000
 type slots struct{ all, used, slow int }
 
 func (s *slots) take(slow bool) bool {
-	if s.used == s.all || slow && s.slow >= max(1, s.all*3/4) {
+	if s.used >= s.all || slow && s.slow >= max(1, s.all*3/4) {
 		return false
 	}
 	s.used++

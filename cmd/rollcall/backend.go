@@ -28,6 +28,7 @@ type backend struct {
 	freshness func() *registry.Freshness                              // nil: its View is the truth
 	onBehalf  func(ctx context.Context, token string) context.Context // nil: it does not ask whose write it is
 	backup    func(context.Context) (io.ReadCloser, error)            // nil: it makes none
+	setToken  func(string)                                            // replaces the own one; nil: there is none
 	run       func(context.Context) error                             // nil: it needs nobody to run it
 	close     func() error
 }
@@ -80,7 +81,7 @@ func openConsul(ctx context.Context, s *settings, metrics prometheus.Registerer,
 	}
 	b := &backend{
 		Registry: r, node: r.Node(), datacenter: r.Datacenter(), zones: s.zones,
-		freshness: r.Freshness, onBehalf: consul.WithToken, run: r.Run, close: r.Close,
+		freshness: r.Freshness, onBehalf: consul.WithToken, setToken: r.SetToken, run: r.Run, close: r.Close,
 	}
 	if b.zones == nil {
 		b.zones = []string{r.Domain()}

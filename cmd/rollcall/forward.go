@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -9,7 +10,6 @@ import (
 	"strconv"
 
 	"github.com/miekg/dns"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/urfave/cli/v2"
 
 	"github.com/rollcall-dns/rollcall/cache"
@@ -91,18 +91,36 @@ func isOnThisMachine(a netip.Addr) bool {
 	})
 }
 
-// openAsker makes who asks others, if somebody is to be asked.
-func (s *server) openAsker(metrics prometheus.Registerer) (err error) {
-	settings := &s.settings.forward
-	if len(settings.routes) == 0 {
-		return nil
+// openAsker returns who asks others for settings; nil: nobody is to be asked. One that
+// has been opened before lends the new one its counts and its cache's memory.
+func (s *server) openAsker(settings *settings) (asker *forward.Asker, err error) {
+	f := &settings.forward
+	if len(f.routes) == 0 {
+		return nil, nil
 	}
-	if s.others, err = cache.NewForwardedCache(forwardBytes, metrics); err != nil {
-		return err
+	if s.others == nil {
+		if s.others, err = cache.NewForwardedCache(forwardBytes, s.metrics); err != nil {
+			return nil, err
+		}
 	}
-	s.asker, err = forward.New(forward.Config{
-		Routes: settings.routes, Clients: settings.clients, PrivateNames: settings.privateNames,
-		Ours: func(name []byte) int { return s.zones().Encloses(name) }, Cache: s.others, Logger: s.settings.logger, Metrics: metrics,
+	config := forward.Config{
+		Routes: f.routes, Clients: f.clients, PrivateNames: f.privateNames,
+		Ours: func(name []byte) int { return s.zones().Encloses(name) }, Cache: s.others.Successor(), Logger: s.settings.logger, Metrics: s.metrics,
+	}
+	if s.firstAsker != nil {
+		return s.firstAsker.Successor(config)
+	}
+	s.firstAsker, err = forward.New(config)
+	return s.firstAsker, err
+}
+
+// ask runs who asks others.
+func (s *server) ask(ctx context.Context) error {
+	return s.whileInForce(ctx, func(ctx context.Context, now *inForce) error {
+		if now.asker == nil {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return now.asker.Run(ctx)
 	})
-	return err
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rollcall-dns/rollcall/cache"
 	"github.com/rollcall-dns/rollcall/dnsserver"
+	"github.com/rollcall-dns/rollcall/dnsserver/forward"
 	"github.com/rollcall-dns/rollcall/dnsserver/transfer"
 	"github.com/rollcall-dns/rollcall/zones"
 )
@@ -23,7 +24,8 @@ import (
 // addresses, its registry, its connections to others.
 var reloadable = []string{
 	"zone", "zone-file", "dnssec-key", "reverse-zone", "ttl", "negative-ttl", "only-passing", "panic-below", "max-answers",
-	"rate-limit", "rate-limit-exempt", "udp-gso", "transfer-to", "notify", "tsig-key-file", "max-stale", "admin-token-file", "check-allow", "drain", "log-level",
+	"rate-limit", "rate-limit-exempt", "udp-gso", "forward", "forward-for", "forward-private", "transfer-to", "notify", "tsig-key-file", "max-stale",
+	"admin-token-file", "check-allow", "check-concurrency", "consul-token-file", "drain", "log-level",
 }
 
 // inForce is what a reload replaces, all at once.
@@ -31,7 +33,8 @@ type inForce struct {
 	settings   *settings
 	zones      *zones.Zones
 	transfers  *transfer.Server
-	superseded chan struct{} // closed when something else is in force
+	asker      *forward.Asker // nil: names of others are refused
+	superseded chan struct{}  // closed when something else is in force
 }
 
 // reread reads the settings anew, as serve with the same arguments would.
@@ -65,15 +68,21 @@ func (s *settings) reloaded(next *settings) (merged *settings, changed, kept []s
 	slices.Sort(changed)
 	slices.Sort(kept)
 	merged.zoneFiles, merged.keys, merged.reverse = next.zoneFiles, next.keys, next.reverse
-	merged.transfers = next.transfers
+	merged.transfers, merged.forward = next.transfers, next.forward
 	merged.ttl, merged.negativeTTL = next.ttl, next.negativeTTL
 	merged.onlyPassing, merged.panicBelow, merged.maxAnswers = next.onlyPassing, next.panicBelow, next.maxAnswers
 	merged.rateLimit, merged.udpGSO, merged.maxStale, merged.drain = next.rateLimit, next.udpGSO, next.maxStale, next.drain
+	merged.checkConcurrency = next.checkConcurrency
 	if !slices.Contains(kept, "zone") {
 		merged.zones = next.zones
 	}
 	if !slices.Contains(kept, "admin-token-file") {
 		merged.adminTokens, merged.adminTokenFile = next.adminTokens, next.adminTokenFile
+	}
+	if s.consul != nil && next.consul != nil && !slices.Contains(kept, "consul-token-file") {
+		consul := *s.consul
+		consul.token = next.consul.token
+		merged.consul = &consul
 	}
 	if !slices.Contains(kept, "admin-addr") { // its default depends on that
 		merged.checkAllow = next.checkAllow
@@ -82,14 +91,16 @@ func (s *settings) reloaded(next *settings) (merged *settings, changed, kept []s
 }
 
 // refuses tells whether a setting, which may be reloaded, may not become that of
-// other settings: the primary zone is in what clients were told, and a server that
-// asks for tokens goes on to.
+// other settings: the primary zone is in what clients were told, a server that asks
+// for tokens goes on to, and so does one that shows a token of its own.
 func (s *settings) refuses(name string, next *settings) bool {
 	switch name {
 	case "zone":
 		return len(s.zones) == 0 || len(next.zones) == 0 || s.zones[0] != next.zones[0]
 	case "admin-token-file":
 		return (s.adminTokens == nil) != (next.adminTokens == nil)
+	case "consul-token-file":
+		return s.consul == nil || next.consul == nil || (s.consul.token == "") != (next.consul.token == "")
 	}
 	return false
 }
@@ -138,13 +149,14 @@ func (s *server) makeZones(settings *settings) (*zones.Zones, error) {
 	})
 }
 
-// dnsConfig says what of settings concerns DNS.
-func (s *server) dnsConfig(settings *settings, z *zones.Zones, c *cache.Cache, t *transfer.Server) dnsserver.Config {
+// dnsConfig says what of all that is in force concerns DNS.
+func (s *server) dnsConfig(now *inForce, c *cache.Cache) dnsserver.Config {
+	settings := now.settings
 	return dnsserver.Config{
-		Registry: s.registry, Zones: z, Cache: c, Addrs: settings.dnsAddrs, Given: settings.given, Asker: s.asker,
+		Registry: s.registry, Zones: now.zones, Cache: c, Addrs: settings.dnsAddrs, Given: settings.given, Asker: now.asker,
 		TLSAddrs: settings.tlsAddrs, HTTPSAddrs: settings.httpsAddrs, TLS: settings.certificate.config(),
 		Freshness: s.registry.freshness, MaxStale: settings.maxStale, RateLimit: settings.rateLimit, UDPSize: settings.udpSize, Unbundled: !settings.udpGSO,
-		Transfers: t, Logger: settings.logger, Metrics: s.answers, Observers: s.observers(),
+		Transfers: now.transfers, Logger: settings.logger, Metrics: s.answers, Observers: s.observers(),
 	}
 }
 
@@ -170,7 +182,6 @@ func (s *server) reload(ctx context.Context) (notice string, err error) {
 }
 
 // tryReload returns the names of the settings that have to wait.
-
 func (s *server) tryReload(ctx context.Context) (kept []string, err error) {
 	if s.settings.arguments == nil {
 		return nil, errors.New("the settings of this server are from nowhere")
@@ -186,17 +197,35 @@ func (s *server) tryReload(ctx context.Context) (kept []string, err error) {
 		return nil, err
 	}
 	newest := s.cache.Successor(merged.maxAnswers)
-	transfers := old.transfers.Successor(s.transferConfig(merged, z))
-	if err := s.dns.Reconfigure(s.dnsConfig(merged, z, newest, transfers)); err != nil {
+	now := &inForce{
+		settings: merged, zones: z, transfers: old.transfers.Successor(s.transferConfig(merged, z)),
+		asker: old.asker, superseded: make(chan struct{}),
+	}
+	if slices.ContainsFunc(changed, func(name string) bool { return strings.HasPrefix(name, "forward") }) {
+		if now.asker, err = s.openAsker(merged); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.dns.Reconfigure(s.dnsConfig(now, newest)); err != nil {
+		if now.asker != nil && now.asker != old.asker {
+			now.asker.Close()
+		}
 		return nil, err
 	}
 	s.cache = newest
 	s.health.Allow(merged.checkAllow)
+	s.health.Limit(merged.checkConcurrency)
+	if s.registry.setToken != nil {
+		s.registry.setToken(merged.consul.token)
+	}
 	if merged.level != nil {
 		merged.level.Set(next.level.Level())
 	}
-	s.current.Store(&inForce{settings: merged, zones: z, transfers: transfers, superseded: make(chan struct{})})
+	s.current.Store(now)
 	close(old.superseded)
+	if old.asker != nil && old.asker != now.asker {
+		s.retiring.Go(func() { old.asker.Retire(s.lives) })
+	}
 	s.settings.logger.Info("the configuration was read anew", "changed", changed)
 	return kept, nil
 }

@@ -114,6 +114,20 @@ func TestAServerThatAsksForTokensGoesOnTo(t *testing.T) {
 	}
 }
 
+// TestConsulsTokenIsReadAnew from the same file, but not where there was none.
+func TestConsulsTokenIsReadAnew(t *testing.T) {
+	with := func(file, token string) *settings {
+		return &settings{consul: &consulSettings{token: token}, values: map[string]string{"consul-token-file": file}}
+	}
+	merged, _, kept := with("f", "old").reloaded(with("f", "new"))
+	if merged.consul.token != "new" || kept != nil {
+		t.Errorf("the token is %q, and %v are kept", merged.consul.token, kept)
+	}
+	if merged, _, kept = with("f", "old").reloaded(with("", "")); merged.consul.token != "old" || len(kept) != 1 {
+		t.Errorf("without a file the token is %q, and %v are kept", merged.consul.token, kept)
+	}
+}
+
 func kill(child *exec.Cmd) {
 	_ = child.Process.Kill()
 	_ = child.Wait()

@@ -43,13 +43,17 @@ type server struct {
 	answers  *prometheus.Registry // of metrics, those of dns
 	current  atomic.Pointer[inForce]
 	cache    *cache.Cache          // the newest; reload replaces it
-	others   *cache.ForwardedCache // nil: nobody else is asked
-	asker    *forward.Asker
+	others   *cache.ForwardedCache // nil: nobody else was asked ever
 	dns      *dnsserver.Server
 	admin    *admin.Server
 	listener net.Listener // of admin
 	health   *health.Runner
 	draining atomic.Bool
+
+	firstAsker *forward.Asker // of those that follow each other; nil: nobody else was asked ever
+	retiring   sync.WaitGroup // those that have a successor
+	lives      context.Context
+	die        context.CancelFunc // those at once, as Close does
 
 	supervisor *supervisor
 	reloading  sync.Mutex // there is one reload at a time
@@ -62,6 +66,7 @@ type server struct {
 // itself. When it returns, clients can connect; run answers them.
 func newServer(ctx context.Context, settings *settings) (_ *server, err error) {
 	s := &server{settings: settings, supervisor: new(supervisor)}
+	s.lives, s.die = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -98,7 +103,11 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	if err != nil {
 		return fmt.Errorf("register the metrics of transfers: %w", err)
 	}
-	s.current.Store(&inForce{settings: s.settings, zones: z, transfers: transfers, superseded: make(chan struct{})})
+	asker, err := s.openAsker(s.settings)
+	if err != nil {
+		return err
+	}
+	s.current.Store(&inForce{settings: s.settings, zones: z, transfers: transfers, asker: asker, superseded: make(chan struct{})})
 	metrics.MustRegister(newPanicMetric(s.registry.View, s.zones))
 	s.settings.certificate.measure(metrics, "dns")
 	s.settings.adminCertificate.measure(metrics, "http")
@@ -111,14 +120,11 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	if s.cache, err = cache.New(cache.Config{MaxBytes: cacheBytes, MaxAnswers: s.settings.maxAnswers, Metrics: metrics}); err != nil {
 		return err
 	}
-	if err := s.openAsker(metrics); err != nil {
-		return err
-	}
 	if err := s.openTap(); err != nil {
 		return err
 	}
 	s.answers = prometheus.NewRegistry()
-	if s.dns, err = dnsserver.New(s.dnsConfig(s.settings, z, s.cache, transfers)); err != nil {
+	if s.dns, err = dnsserver.New(s.dnsConfig(s.current.Load(), s.cache)); err != nil {
 		return err
 	}
 	metrics.MustRegister(s.answers)
@@ -223,9 +229,7 @@ func (s *server) run(ctx context.Context) error {
 	group.Go(func() error { return s.followReloads(serving) })
 	group.Go(func() error { return s.followZoneFiles(serving) })
 	group.Go(func() error { return s.notifySecondaries(serving) })
-	if s.asker != nil {
-		group.Go(func() error { return s.asker.Run(serving) })
-	}
+	group.Go(func() error { return s.ask(serving) })
 	for _, c := range []*certificate{s.settings.certificate, s.settings.adminCertificate} {
 		if c != nil {
 			group.Go(func() error { return c.run(serving) })
@@ -269,8 +273,10 @@ func (s *server) Close() error {
 	if s.listener != nil {
 		s.listener.Close()
 	}
-	if s.asker != nil {
-		s.asker.Close()
+	s.die()
+	s.retiring.Wait()
+	if now := s.current.Load(); now != nil && now.asker != nil {
+		now.asker.Close()
 	}
 	if s.others != nil {
 		s.others.Close()

@@ -22,6 +22,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
@@ -82,11 +83,27 @@ type Question struct {
 
 // New returns an Asker. Run keeps it informed about its upstreams.
 func New(config Config) (*Asker, error) {
+	a, err := makeAsker(config, newMetrics())
+	if err != nil {
+		return nil, err
+	}
+	a.metrics.newest.Store(a)
+	if config.Metrics != nil {
+		return a, a.metrics.register(config.Metrics)
+	}
+	return a, nil
+}
+
+// Successor returns another Asker, which counts where this one does; Config's Metrics
+// are not looked at. This one answers who has it until it is closed; see Retire.
+func (a *Asker) Successor(config Config) (*Asker, error) { return makeAsker(config, a.metrics) }
+
+func makeAsker(config Config, m *metrics) (*Asker, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	a := &Asker{
-		cache: config.Cache, clients: config.Clients, logger: config.Logger, metrics: newMetrics(),
+		cache: config.Cache, clients: config.Clients, logger: config.Logger, metrics: m,
 		ours: config.Ours, flights: make(map[string]*flight),
 		budget: budget{most: 1000, mostEach: 100, each: make(map[netip.Addr]int)},
 	}
@@ -102,11 +119,6 @@ func New(config Config) (*Asker, error) {
 		}
 	}
 	a.use(routes)
-	if config.Metrics != nil {
-		if err := a.metrics.register(config.Metrics, a); err != nil {
-			return nil, err
-		}
-	}
 	return a, nil
 }
 
@@ -121,6 +133,7 @@ func (a *Asker) use(routes []*route) {
 
 // Run looks after the upstreams until ctx ends, and then ends what is under way.
 func (a *Asker) Run(ctx context.Context) error {
+	a.metrics.newest.Store(a)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.probe(ctx) })
 	if len(a.files) > 0 {
@@ -129,8 +142,23 @@ func (a *Asker) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
+// retireTime is how long an Asker that has a successor is waited for: whoever asked it
+// last has an answer by then, after a name that leads to another.
+const retireTime = 3 * budgetTime
+
+// Retire closes an Asker that has a successor, once nobody can be waiting for its
+// answer any longer, or when ctx ends.
+func (a *Asker) Retire(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(retireTime):
+	}
+	a.Close()
+}
+
 // Close ends all exchanges, and returns when nobody is in Ask any longer.
 func (a *Asker) Close() {
+	a.metrics.newest.CompareAndSwap(a, nil)
 	a.end()
 	a.asking.Wait()
 	for _, u := range a.upstreams() {

@@ -28,6 +28,7 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	rebound  prometheus.Counter
 	loops    prometheus.Counter
+	newest   atomic.Pointer[Asker] // the one that is run; nil: none is
 }
 
 func newMetrics() *metrics {
@@ -52,13 +53,18 @@ func (m *metrics) asked(upstream, rcode string, start time.Time) {
 }
 
 // register publishes the figures under rollcall_forward_.
-func (m *metrics) register(r prometheus.Registerer, a *Asker) error {
+func (m *metrics) register(r prometheus.Registerer) error {
 	collectors := []prometheus.Collector{
 		m.duration, m.rebound, m.loops,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "rollcall_forward_waiting", Help: "Questions that wait for an upstream.",
-		}, func() float64 { return float64(a.budget.waiting()) }),
-		upstreamsUp{a, prometheus.NewDesc("rollcall_forward_upstream_up", "Whether an upstream answers.", []string{"upstream"}, nil)},
+		}, func() float64 {
+			if a := m.newest.Load(); a != nil {
+				return float64(a.budget.waiting())
+			}
+			return 0
+		}),
+		upstreamsUp{m, prometheus.NewDesc("rollcall_forward_upstream_up", "Whether an upstream answers.", []string{"upstream"}, nil)},
 	}
 	for i := range m.counts {
 		collectors = append(collectors, prometheus.NewCounterFunc(prometheus.CounterOpts{
@@ -76,7 +82,7 @@ func (m *metrics) register(r prometheus.Registerer, a *Asker) error {
 
 // upstreamsUp collects which upstreams answer.
 type upstreamsUp struct {
-	a    *Asker
+	m    *metrics
 	desc *prometheus.Desc
 }
 
@@ -85,8 +91,12 @@ func (c upstreamsUp) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
 
 // Collect implements prometheus.Collector.
 func (c upstreamsUp) Collect(found chan<- prometheus.Metric) {
+	a := c.m.newest.Load()
+	if a == nil {
+		return
+	}
 	up := make(map[string]float64) // one may be asked for several domains
-	for _, u := range c.a.upstreams() {
+	for _, u := range a.upstreams() {
 		up[u.name] = 1
 		if u.down.Load() || u.loops.Load() {
 			up[u.name] = 0

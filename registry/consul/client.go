@@ -134,7 +134,6 @@ func kindOf(err error) (kind string, after time.Duration) {
 // them, gives up on dead ones within half a minute, and reads no endless answer.
 func newClient(c Config, connections prometheus.Gauge) (*api.Client, *http.Transport, error) {
 	config := api.DefaultConfig()
-	config.Token = c.Token
 	if c.Address != "" {
 		config.Address = c.Address
 	}
@@ -171,6 +170,7 @@ func newClient(c Config, connections prometheus.Gauge) (*api.Client, *http.Trans
 	if c.network != nil {
 		config.HttpClient.Transport = &bounded{transport: c.network}
 	}
+	config.HttpClient.Transport = bearer{config.HttpClient.Transport, c.own}
 	if c.Around != nil {
 		config.HttpClient.Transport = c.Around(config.HttpClient.Transport)
 	}
@@ -179,6 +179,22 @@ func newClient(c Config, connections prometheus.Gauge) (*api.Client, *http.Trans
 		return nil, nil, fmt.Errorf("setting up the client of Consul's API: %w", err)
 	}
 	return client, transport, nil
+}
+
+// bearer shows our own token with every request that is not somebody else's, whatever
+// the environment says.
+type bearer struct {
+	http.RoundTripper
+	own *atomic.Pointer[string] // empty: that of the environment, if there is one
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b bearer) RoundTrip(request *http.Request) (*http.Response, error) {
+	if token := *b.own.Load(); token != "" && tokenOf(request.Context()) == "" {
+		request = request.Clone(request.Context())
+		request.Header.Set("X-Consul-Token", token)
+	}
+	return b.RoundTripper.RoundTrip(request)
 }
 
 // mergeTLS fills what c leaves open from Consul's environment variables.

@@ -55,8 +55,9 @@ type Config struct {
 	// such as tracing it; nil: nothing is done.
 	Around func(http.RoundTripper) http.RoundTripper
 
-	alone   bool              // it is one that another stands in front of a datacenter with
-	network http.RoundTripper // in tests, what stands in for Consul
+	own     *atomic.Pointer[string] // Token, for all datacenters; nil: it is made
+	alone   bool                    // it is one that another stands in front of a datacenter with
+	network http.RoundTripper       // in tests, what stands in for Consul
 }
 
 const (
@@ -115,6 +116,10 @@ func Open(ctx context.Context, c Config) (*Registry, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.own == nil {
+		c.own = new(atomic.Pointer[string])
+		c.own.Store(&c.Token)
 	}
 	fresh := newFreshness(c.Logger)
 	m, err := newMetrics(c.Metrics, fresh)
@@ -290,6 +295,9 @@ func (r *Registry) meetAgain(ctx context.Context) error {
 	}
 	return nil
 }
+
+// SetToken replaces Config's Token. Questions that Consul holds come back first.
+func (r *Registry) SetToken(token string) { r.config.own.Store(&token) }
 
 // Close gives back the connections. Run must have returned.
 func (r *Registry) Close() error {

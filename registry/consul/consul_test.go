@@ -581,3 +581,33 @@ func TestRestart(t *testing.T) {
 		}
 	})
 }
+
+// TestAnotherTokenIsShownFromTheNextQuestionOn and never in place of a caller's.
+func TestAnotherTokenIsShownFromTheNextQuestionOn(t *testing.T) {
+	t.Setenv("CONSUL_HTTP_TOKEN", "of the environment")
+	f := newFake()
+	var shown []string
+	f.fault = func(_ string, r *http.Request) *http.Response {
+		shown = append(shown, r.Header.Get("X-Consul-Token"))
+		return nil
+	}
+	r, err := Open(t.Context(), Config{Token: "first", network: f})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ask := func(ctx context.Context) string {
+		_, _, err := r.client.Catalog().Services(r.asReader(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return shown[len(shown)-1]
+	}
+	expect(t, "the token", ask(t.Context()), "first")
+	r.SetToken("second")
+	expect(t, "the next one", ask(t.Context()), "second")
+	expect(t, "a caller's", ask(WithToken(t.Context(), "caller")), "caller")
+	expect(t, "nobody's", ask(WithToken(t.Context(), "")), "anonymous")
+	r.SetToken("")
+	expect(t, "none", ask(t.Context()), "of the environment")
+}
