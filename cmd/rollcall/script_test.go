@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 //	serve [FLAG]...           start rollcall on $DNS and $HTTP, its state in $WORK/state
 //	terminate, crash          end it with SIGTERM, with SIGKILL
 //	hangup                    send it SIGHUP
+//	dump                      send it SIGUSR1
 //	http METHOD PATH [BODY]   ask $HTTP; the reply is the standard output
 //	ask NAME TYPE             ask $DNS; response code, records and reason are the standard output
 //	log                       what rollcall has logged so far
@@ -48,7 +49,7 @@ func TestScripts(t *testing.T) {
 		Setup:               setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": serveInScript, "terminate": end(syscall.SIGTERM), "crash": end(syscall.SIGKILL),
-			"http": httpInScript, "ask": askInScript, "log": logInScript, "hangup": hangUpInScript, "eventually": eventually, "target": setTarget,
+			"http": httpInScript, "ask": askInScript, "log": logInScript, "hangup": signalInScript(syscall.SIGHUP), "dump": signalInScript(syscall.SIGUSR1), "eventually": eventually, "target": setTarget,
 		},
 		Condition: func(condition string) (bool, error) {
 			switch condition {
@@ -230,8 +231,10 @@ func end(signal syscall.Signal) func(*testscript.TestScript, bool, []string) {
 	}
 }
 
-func hangUpInScript(ts *testscript.TestScript, _ bool, _ []string) {
-	ts.Check(storyOf(ts).server.Process.Signal(syscall.SIGHUP))
+func signalInScript(signal syscall.Signal) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, _ []string) {
+		ts.Check(storyOf(ts).server.Process.Signal(signal))
+	}
 }
 
 func setTarget(ts *testscript.TestScript, _ bool, args []string) {

@@ -19,7 +19,8 @@ func serveCommand() *cli.Command {
 		Name:  "serve",
 		Usage: "answer DNS queries and take registrations",
 		Description: "Needs no flag. SIGTERM and SIGINT end it after the queries at hand are answered;\n" +
-			"a second one ends it at once. SIGHUP makes it read its configuration anew.",
+			"a second one ends it at once. SIGHUP makes it read its configuration anew,\n" +
+			"and SIGUSR1 write to the log what it answers from.",
 		Flags: serveFlags(),
 		Action: func(ctx *cli.Context) error {
 			if _, err := arguments(ctx); err != nil {
@@ -48,6 +49,9 @@ func serve(ctx context.Context, settings *settings, out io.Writer) (err error) {
 	settings.hangUps = make(chan os.Signal, 1)
 	signal.Notify(settings.hangUps, syscall.SIGHUP)
 	defer signal.Stop(settings.hangUps)
+	settings.dumps = make(chan os.Signal, 1)
+	notifyDumps(settings.dumps)
+	defer signal.Stop(settings.dumps)
 	if os.Getenv("GOGC") == "" { // who sets that has chosen
 		boundGarbage(ctx)
 	}

@@ -140,7 +140,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		Registry: s.registry, Node: s.registry.node, Datacenter: s.registry.datacenter, Zone: s.registry.zones[0], Version: buildVersion().Version,
 		Logger: s.settings.logger, Metrics: metrics, Gatherer: metrics,
 		TLS: s.settings.adminCertificate.config(), Tokens: s.adminTokens(), OnBehalf: s.registry.onBehalf, Freshness: s.registry.freshness,
-		Ready: s.ready, Explain: s.explainDNS, Reload: s.reload, Around: s.tracing.route(), Profile: s.settings.pprof, Traffic: trafficOf(s.answers), Asked: askedOf(s.dns),
+		Ready: s.ready, Explain: s.explainDNS, Reload: s.reload, Around: s.tracing.route(), Profile: s.settings.pprof, Traffic: trafficOf(s.answers), Asked: askedOf(s.dns), LogLevel: s.settings.level,
 		Backup: s.registry.backup,
 	})
 	return err
@@ -227,6 +227,7 @@ func (s *server) run(ctx context.Context) error {
 	group.Go(func() error { return s.health.Run(serving) })
 	group.Go(func() error { return s.supervise(ctx) })
 	group.Go(func() error { return s.followReloads(serving) })
+	group.Go(func() error { return s.followDumps(serving) })
 	group.Go(func() error { return s.followZoneFiles(serving) })
 	group.Go(func() error { return s.notifySecondaries(serving) })
 	group.Go(func() error { return s.ask(serving) })

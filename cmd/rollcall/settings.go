@@ -68,6 +68,7 @@ type settings struct {
 	given            *dnsserver.Sockets // those for DNS; nil: none
 	givenHTTP        *net.TCPListener   // that for HTTP; nil: none
 	hangUps          chan os.Signal     // each asks for one
+	dumps            chan os.Signal     // each asks for the View in the log
 }
 
 // consulSettings say where Consul is. What is empty in them is left to Consul's

@@ -62,6 +62,8 @@ type Config struct {
 	Around func(pattern string, next http.Handler) http.Handler
 	// Profile has /debug/pprof/ show what the process does.
 	Profile bool
+	// LogLevel is the level of the log, which can be chosen; nil: it cannot.
+	LogLevel *slog.LevelVar
 	// Reload has the configuration read anew, and says what of it has to wait for
 	// the next start; an error is about the configuration. nil: there is none.
 	Reload func(context.Context) (notice string, err error)
@@ -160,6 +162,8 @@ func (s *Server) routes() map[string]handler {
 		"GET /v1/agent/self":                       s.agentSelf,
 		"GET /v1/agent/members":                    s.agentMembers,
 		"PUT /v1/agent/reload":                     s.reload,
+		"GET /v1/log-level":                        s.logLevel,
+		"PUT /v1/log-level":                        s.setLogLevel,
 
 		"PUT /v1/catalog/register":             s.catalogRegister,
 		"PUT /v1/catalog/deregister":           s.catalogDeregister,

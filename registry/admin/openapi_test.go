@@ -114,6 +114,7 @@ func TestTheDocumentNamesTheFieldsThatAreReadAndWritten(t *testing.T) {
 		"InstanceDetail":             reflect.TypeFor[InstanceDetail](),
 		"CheckDetail":                reflect.TypeFor[CheckDetail](),
 		"Sample":                     reflect.TypeFor[Sample](),
+		"LogLevel":                   reflect.TypeFor[LogLevel](),
 		"TopNames":                   reflect.TypeFor[TopNames](),
 		"NameWindow":                 reflect.TypeFor[NameWindow](),
 		"NameShare":                  reflect.TypeFor[NameShare](),
