@@ -31,7 +31,7 @@ func commandsOf(t *testing.T, section string) (commands []string) {
 			continue
 		}
 		if open += line; strings.Count(open, "'")%2 == 0 {
-			if regexp.MustCompile(`^(git|make|curl|dig|python3|rollcall) `).MatchString(open) {
+			if regexp.MustCompile(`^(git|make|curl|dig|kdig|python3|rollcall) `).MatchString(open) {
 				commands = append(commands, strings.TrimSpace(open))
 			}
 			open = ""
