@@ -86,10 +86,14 @@ func TestSync(t *testing.T) {
 	bubble(t, "shows everything, and says when it does", func(t *testing.T) {
 		f := newFake()
 		f.put("web", "passing", 80, 81)
-		r, _ := run(t, f, Config{})
+		r, err := Open(t.Context(), Config{network: f})
+		if err != nil {
+			t.Fatal(err)
+		}
 		if s := *r.Freshness(); s.Synced || !s.Stale {
 			t.Errorf("before the sync the status is %+v", s)
 		}
+		start(t, r)
 		settled(time.Second)
 		expect(t, "status", *r.Freshness(), registry.Freshness{Synced: true})
 		expect(t, "ports", ports(r, "web"), []int{80, 81})
