@@ -6,9 +6,10 @@ import (
 )
 
 // Reconfigure answers from now on as another Config says: with its Zones, its
-// Cache, its RateLimit, its Transfers, its Asker, its MaxStale and its Unbundled. All
-// else stays as New was told. The Cache must be another one than before, because what that holds was made
-// in another way; an Asker that is replaced is still asked by queries that are pending.
+// Cache, its RateLimit, its Transfers, its Asker, its MaxStale and its Unbundled. All else
+// stays as New was told. The Cache must be another one than before, because what that
+// holds was made in another way; an Asker that is replaced is still asked by queries
+// that are pending.
 //
 // No query waits for it, and none is lost: each worker goes over to the new pipeline
 // between two batches, and queries that are pending are answered by the old one.
