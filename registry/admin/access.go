@@ -18,7 +18,7 @@ type Token struct {
 	Name     string   // for the audit log
 	Secret   string   // what is shown; it is never written anywhere
 	Write    bool     // it may change what is registered, too
-	Services []string // prefixes of the services it may change; empty: everything
+	Services []string // prefixes of the services it may see, and change if it may write; empty: everything
 }
 
 // leastSecret is how long a secret is at least: 128 bits in base 64.
@@ -59,11 +59,8 @@ func readToken(fields []string) (Token, error) {
 		}
 		t = Token{Name: fields[0], Secret: fields[1], Write: fields[2] == "write", Services: fields[3:]}
 	}
-	switch {
-	case len(t.Secret) < leastSecret:
+	if len(t.Secret) < leastSecret {
 		return t, fmt.Errorf("a secret of fewer than %d characters can be guessed", leastSecret)
-	case !t.Write && len(t.Services) > 0:
-		return t, fmt.Errorf("prefixes are for tokens that may write")
 	}
 	return t, nil
 }
@@ -181,12 +178,17 @@ func (t *Token) mayChange(services ...string) error {
 	for _, service := range services {
 		if !t.covers(service) {
 			if service == "" {
-				return registry.Errorf(registry.Forbidden, "the token %s may change services that begin with %s, and no nodes", t.Name, strings.Join(t.Services, " or "))
+				return registry.Errorf(registry.Forbidden, "the token %s may change %s, and no nodes", t.Name, t.extent())
 			}
-			return registry.Errorf(registry.Forbidden, "the token %s may change services that begin with %s, and not %s", t.Name, strings.Join(t.Services, " or "), service)
+			return registry.Errorf(registry.Forbidden, "the token %s may change %s, and not %s", t.Name, t.extent(), service)
 		}
 	}
 	return nil
+}
+
+// extent says in words which services the token is for.
+func (t *Token) extent() string {
+	return "services that begin with " + strings.Join(t.Services, " or ")
 }
 
 func (t *Token) covers(service string) bool {

@@ -60,7 +60,7 @@ func (s *Server) agentService(w http.ResponseWriter, r *http.Request) error {
 	for waiting := hash != ""; ; {
 		v := s.cfg.Registry.View()
 		i := v.Instance(s.cfg.Node, id)
-		if i == nil {
+		if i == nil || !callerOf(r.Context()).sees(i.Service) {
 			return unknownService(id)
 		}
 		shown := newAgentService(v, i)
@@ -105,7 +105,7 @@ type agentHealth struct {
 func (s *Server) agentHealthByID(w http.ResponseWriter, r *http.Request) error {
 	v := s.cfg.Registry.View()
 	i := v.Instance(s.cfg.Node, r.PathValue("id"))
-	if i == nil {
+	if i == nil || !callerOf(r.Context()).sees(i.Service) {
 		return registry.Errorf(registry.NotFound, "ServiceId %s not found", r.PathValue("id"))
 	}
 	health := newAgentHealth(v, i)
@@ -115,7 +115,7 @@ func (s *Server) agentHealthByID(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) agentHealthByName(w http.ResponseWriter, r *http.Request) error {
 	v := s.cfg.Registry.View()
 	all, worst, aggregated := []agentHealth{}, registry.Passing, registry.Passing.String()
-	if service := v.Service(r.PathValue("name")); service != nil {
+	if service := v.Service(r.PathValue("name")); service != nil && callerOf(r.Context()).sees(service.Name) {
 		for _, i := range service.Instances {
 			if i.Node != s.cfg.Node {
 				continue

@@ -117,6 +117,18 @@ func (s *Server) catalogNodes(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+// nodeServices is a node with its services by ID, nodeServiceList with a list of them.
+type (
+	nodeServices struct {
+		Node     *Node
+		Services map[string]*AgentService
+	}
+	nodeServiceList struct {
+		Node     *Node
+		Services []*AgentService
+	}
+)
+
 // catalogNode shows a node with its services by ID; null where there is none, as
 // Consul has it.
 func (s *Server) catalogNode(w http.ResponseWriter, r *http.Request) error {
@@ -129,11 +141,7 @@ func (s *Server) catalogNode(w http.ResponseWriter, r *http.Request) error {
 		for i := range v.InstancesOn(n.Name) {
 			services[i.ID] = newAgentService(v, i)
 		}
-		value := struct {
-			Node     *Node
-			Services map[string]*AgentService
-		}{newNode(v, n), services}
-		return result{&value, v.Index(), v.Stamp()}, nil
+		return result{&nodeServices{newNode(v, n), services}, v.Index(), v.Stamp()}, nil
 	})
 }
 
@@ -147,11 +155,7 @@ func (s *Server) catalogNodeServices(w http.ResponseWriter, r *http.Request) err
 		for i := range v.InstancesOn(n.Name) {
 			services = append(services, newAgentService(v, i))
 		}
-		value := struct {
-			Node     *Node
-			Services []*AgentService
-		}{newNode(v, n), services}
-		return result{&value, v.Index(), v.Stamp()}, nil
+		return result{&nodeServiceList{newNode(v, n), services}, v.Index(), v.Stamp()}, nil
 	})
 }
 

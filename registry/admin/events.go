@@ -68,7 +68,11 @@ func (s *Server) stream(ctx context.Context, stream *eventStream, told <-chan re
 		var text string
 		select {
 		case e := <-told:
-			data, err := json.Marshal(describe(e))
+			c := describe(e)
+			if !c.inSight(callerOf(ctx)) {
+				continue
+			}
+			data, err := json.Marshal(c)
 			if err != nil {
 				return err
 			}

@@ -51,7 +51,7 @@ func (s *Server) overview(w http.ResponseWriter, r *http.Request) error {
 	o := Overview{
 		Node: s.cfg.Node, Datacenter: s.cfg.Datacenter, Version: s.cfg.Version, Zone: strings.Trim(s.cfg.Zone, "."),
 		Now: time.Now().UTC(), Index: v.Index(), Services: v.ServicesLen(), Instances: v.InstancesLen(),
-		MayWrite: caller == nil || caller.Write, Explains: s.cfg.Explain != nil, Measures: s.traffic != nil, Names: s.names != nil,
+		MayWrite: caller == nil || caller.Write, Explains: s.cfg.Explain != nil && caller.seesAll(), Measures: s.traffic != nil, Names: s.names != nil && caller.seesAll(),
 	}
 	if s.cfg.Ready != nil {
 		if err := s.cfg.Ready(); err != nil {
@@ -143,7 +143,7 @@ const maxDetailed = 250
 func (s *Server) overviewService(w http.ResponseWriter, r *http.Request) error {
 	v := s.cfg.Registry.View()
 	service := v.Service(r.PathValue("name"))
-	if service == nil {
+	if service == nil || !callerOf(r.Context()).sees(service.Name) {
 		return registry.Errorf(registry.NotFound, "no service %.200q is registered", r.PathValue("name"))
 	}
 	instances := slices.Clone(service.Instances)

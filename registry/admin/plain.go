@@ -94,7 +94,7 @@ func (s *Server) plain(w http.ResponseWriter, r *http.Request) error {
 			shown.Unready = err.Error()
 		}
 	}
-	shown.addServices(v)
+	shown.addServices(v, callerOf(r.Context()))
 	var page bytes.Buffer
 	if err := s.plainly.template.Execute(&page, shown); err != nil {
 		return fmt.Errorf("writing the page: %w", err)
@@ -108,9 +108,9 @@ func (s *Server) plain(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (h *plainView) addServices(v *registry.View) {
+func (h *plainView) addServices(v *registry.View, caller *Token) {
 	for service := range v.Services() {
-		if !strings.Contains(strings.ToLower(service.Name), strings.ToLower(h.Filter)) {
+		if !caller.sees(service.Name) || !strings.Contains(strings.ToLower(service.Name), strings.ToLower(h.Filter)) {
 			continue
 		}
 		s := &plainService{Name: service.Name, service: service}

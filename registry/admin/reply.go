@@ -46,10 +46,14 @@ func statusOf(err error) int {
 	return http.StatusInternalServerError
 }
 
-// reply writes a value as JSON, with line breaks where the client asks for them.
+// reply writes what the caller may see of a value as JSON, with line breaks where the
+// client asks for them.
 func reply(w http.ResponseWriter, r *http.Request, value any) error {
+	value, err := inSight(w, callerOf(r.Context()), value)
+	if err != nil {
+		return err
+	}
 	var text []byte
-	var err error
 	if r.URL.Query().Has("pretty") {
 		text, err = json.MarshalIndent(value, "", "    ")
 	} else {

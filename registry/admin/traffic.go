@@ -119,6 +119,11 @@ func quantile(counts []DurationCount, share float64) float64 {
 	return below.UpTo.Seconds()
 }
 
+type hourOfTraffic struct {
+	Every   float64 // seconds
+	Samples []Sample
+}
+
 // overviewTraffic shows the last hour.
 func (s *Server) overviewTraffic(w http.ResponseWriter, r *http.Request) error {
 	if s.traffic == nil {
@@ -127,8 +132,5 @@ func (s *Server) overviewTraffic(w http.ResponseWriter, r *http.Request) error {
 	s.traffic.mu.Lock()
 	samples := append([]Sample{}, s.traffic.samples...)
 	s.traffic.mu.Unlock()
-	return reply(w, r, struct {
-		Every   float64 // seconds
-		Samples []Sample
-	}{trafficEvery.Seconds(), samples})
+	return reply(w, r, hourOfTraffic{trafficEvery.Seconds(), samples})
 }
