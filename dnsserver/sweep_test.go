@@ -64,16 +64,17 @@ func isEchoed(r *wireReply, query []byte) string {
 
 func TestEveryClassButTheInternetsHasNothing(t *testing.T) {
 	l := newConformer(t)
-	pipelines, replies := l.pipelines(), 0
-	for class := range 1 << 16 {
+	pipelines, replies, classes := l.pipelines(), 0, 0
+	for class := 0; class < 1<<16; class += stride() {
 		if class == dns.ClassINET {
 			continue
 		}
+		classes++
 		for _, query := range [][]byte{asks(web, dns.TypeA), asks(web, dns.TypeANY), asks(apex, dns.TypeSOA), asks("version.bind.", dns.TypeTXT)} {
 			replies += sweeps(t, pipelines, withClass(uint16(class))(query), all(refuses, isEchoed))
 		}
 	}
-	t.Logf("65,535 classes: %d replies, 0 with a record", replies)
+	t.Logf("%d classes: %d replies, 0 with a record", classes, replies)
 }
 
 func TestEveryCountOfQuestionsButOneIsMalformed(t *testing.T) {
@@ -298,8 +299,8 @@ func TestTCIsSetWhereAnAnswerIsMissing(t *testing.T) {
 func TestEveryBitFlipped(t *testing.T) {
 	l := newConformer(t)
 	pipelines, queries, replies := l.pipelines(), 0, 0
-	for _, c := range wireCases() {
-		for bit := range 8 * min(len(c.query), 300) {
+	for n, c := range wireCases() {
+		for bit := n % stride(); bit < 8*min(len(c.query), 300); bit += stride() {
 			query := bytes.Clone(c.query)
 			query[bit/8] ^= 1 << (bit % 8)
 			queries++
@@ -381,6 +382,14 @@ func raced() bool {
 	return ok && slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == "-race" && s.Value == "true" })
 }
 
+// stride is what a sweep goes by: it leaves some out for the race detector.
+func stride() int {
+	if raced() {
+		return 7
+	}
+	return 1
+}
+
 // record returns a record of type A with a name as it stands on the wire.
 func record(name ...byte) []byte {
 	return append(bytes.Clone(name), 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 1, 2, 3, 4)
@@ -389,7 +398,7 @@ func record(name ...byte) []byte {
 // TestNoReplyIsAnswered sends a million replies to the server, over UDP, TCP and TLS. That none is answered is known by what is answered
 // behind every 250 of them.
 func TestNoReplyIsAnswered(t *testing.T) {
-	const most = 1_000_000
+	most := 1_000_000 / stride()
 	s := serveAll(t, newConformer(t))
 	random, cases, sent := rand.New(rand.NewPCG(1, 2)), wireCases(), 0
 	next := func() []byte {
