@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -175,15 +176,18 @@ func followWrites(t *testing.T, path string) (w writesSeen) {
 }
 
 // TestARegistrationWaitsLittleForTheDisk prints how long registrations wait for
-// their reply when 200 of them come in a second, each on disk by then. ROLLCALL_LONG=1
-// goes on for a minute, and wants the 99th percentile below 20 ms.
+// their reply when 200 of them come in a second, each on disk by then, and how long a
+// write and a sync of the same disk take beside that. ROLLCALL_LONG=1 goes on for a
+// minute, and wants the 99th percentile below 20 ms, unless the disk's own is above half
+// of that: then it is the machine's.
 func TestARegistrationWaitsLittleForTheDisk(t *testing.T) {
 	const perSecond, most = 200, 20 * time.Millisecond
 	length := 2 * time.Second
 	if os.Getenv("ROLLCALL_LONG") != "" {
 		length = time.Minute
 	}
-	child, api, _ := startProcess(t, t.TempDir())
+	dir := t.TempDir()
+	child, api, _ := startProcess(t, dir)
 	defer killed(child)
 	free := make(chan *registrar, 64)
 	for range cap(free) {
@@ -197,10 +201,12 @@ func TestARegistrationWaitsLittleForTheDisk(t *testing.T) {
 	var (
 		mu      sync.Mutex
 		times   []time.Duration
+		disk    []time.Duration
 		clients sync.WaitGroup
 	)
 	ctx, stop := context.WithTimeout(t.Context(), length)
 	defer stop()
+	clients.Go(func() { disk = syncTimes(ctx, t, dir) })
 	ticks := time.NewTicker(time.Second / perSecond)
 	defer ticks.Stop()
 	for n := 0; ctx.Err() == nil; n++ {
@@ -219,13 +225,38 @@ func TestARegistrationWaitsLittleForTheDisk(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	slices.Sort(times)
-	at := func(percent int) time.Duration { return times[len(times)*percent/100].Round(10 * time.Microsecond) }
-	t.Logf("%d registrations, %d a second: %v at the median, %v at the 99th percentile, %v at most",
-		len(times), perSecond, at(50), at(99), times[len(times)-1].Round(10*time.Microsecond))
-	if length >= time.Minute && at(99) > most {
-		t.Errorf("%v at the 99th percentile, and not %v", at(99), most)
+	at := func(times []time.Duration, permille int) time.Duration {
+		slices.Sort(times)
+		return times[(len(times)-1)*permille/1000].Round(10 * time.Microsecond)
 	}
+	t.Logf("%d registrations, %d a second: %v at the median, %v at the 99th percentile, %v at most; the disk alone: %v, %v, %v",
+		len(times), perSecond, at(times, 500), at(times, 990), at(times, 1000), at(disk, 500), at(disk, 990), at(disk, 1000))
+	if length >= time.Minute && at(times, 990) > most && at(disk, 990) < most/2 {
+		t.Errorf("%v at the 99th percentile, and not %v", at(times, 990), most)
+	}
+}
+
+// syncTimes returns how long it takes to write a page to a file and sync it, 20 times
+// a second.
+func syncTimes(ctx context.Context, t *testing.T, dir string) (times []time.Duration) {
+	file, err := os.Create(filepath.Join(dir, "page"))
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	defer file.Close()
+	ticks := time.NewTicker(50 * time.Millisecond)
+	defer ticks.Stop()
+	for ctx.Err() == nil {
+		due := <-ticks.C
+		_, err := file.WriteAt(make([]byte, 4096), 0)
+		if err = errors.Join(err, file.Sync()); err != nil {
+			t.Error(err)
+			return times
+		}
+		times = append(times, time.Since(due))
+	}
+	return times
 }
 
 // TestAFullRegistryAnswersSoonAfterTheStart prints how long it takes from the
