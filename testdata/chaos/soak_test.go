@@ -31,7 +31,8 @@ const (
 	soakOthers     = 10_000
 	soakChanges    = 100 // a second
 	soakAskers     = 4
-	soakBatch      = 32 // questions before their replies are read
+	soakBatch      = 32               // questions before their replies are read
+	soakPatience   = 10 * time.Second // a machine that others use stands still now and then
 )
 
 // TestSoak has rollcall do everything at once for SOAK_TIME (make soak), with nothing
@@ -84,6 +85,7 @@ type soak struct {
 	program                            *program
 	target                             *httptest.Server
 	asked, unanswered, changed, probed atomic.Int64
+	turn                               int // of change, which goes on where it ended
 }
 
 func newSoak(t *testing.T) *soak {
@@ -170,7 +172,7 @@ func (s *soak) ask(ctx context.Context, rate float64) {
 			}
 		}
 		s.asked.Add(soakBatch)
-		_ = conn.SetReadDeadline(time.Now().Add(answerWithin))
+		_ = conn.SetReadDeadline(time.Now().Add(soakPatience))
 		for n := range soakBatch {
 			if _, err := conn.Read(reply); err != nil {
 				s.unanswered.Add(int64(soakBatch - n))
@@ -202,14 +204,14 @@ func (s *soak) change(ctx context.Context) {
 	defer client.CloseIdleConnections()
 	ticks := time.NewTicker(time.Second / soakChanges)
 	defer ticks.Stop()
-	for turn := 0; ; turn++ {
+	for ; ; s.turn++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticks.C:
 		}
-		n := soakChecked + turn/4%(soakIDs-soakChecked)
-		switch turn % 4 {
+		n := soakChecked + s.turn/4%(soakIDs-soakChecked)
+		switch s.turn % 4 {
 		case 0:
 			s.put(client, fmt.Sprint("service/deregister/i", n), nil)
 		case 1:
@@ -224,7 +226,7 @@ func (s *soak) change(ctx context.Context) {
 
 // connect asks over a TCP connection of its own, 20 times a second.
 func (s *soak) connect(ctx context.Context) {
-	client := dns.Client{Net: "tcp", Timeout: answerWithin}
+	client := dns.Client{Net: "tcp", Timeout: soakPatience}
 	for ticks := time.NewTicker(50 * time.Millisecond); ; {
 		select {
 		case <-ctx.Done():
