@@ -109,7 +109,8 @@ func TestConfigsThatAreRefused(t *testing.T) {
 		{"the root", Config{Zones: []string{"."}}, `zone "." is no domain name of 1 to 100 octets`},
 		{"an empty label", Config{Zones: []string{"a..b"}}, `zone "a..b" is no domain name of 1 to 100 octets`},
 		{"a zone twice", Config{Zones: []string{"a.b", "A.b."}}, `zone "A.b." is named twice`},
-		{"a negative TTL", Config{Zones: []string{"a"}, TTL: -time.Second}, "TTL -1s is not between 0 and 2147483647 seconds"},
+		{"a negative TTL", Config{Zones: []string{"a"}, TTL: -time.Second}, "TTL -1s is not between 0s and 1h0m0s"},
+		{"a TTL of more than an hour", Config{Zones: []string{"a"}, NegativeTTL: MaxTTL + time.Second}, "negative TTL 1h0m1s is not between 0s and 1h0m0s"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if _, err := New(row.config); err == nil || err.Error() != row.want {
