@@ -48,6 +48,7 @@ type Runner struct {
 	allow   atomic.Pointer[[]netip.Prefix]
 	metrics *metrics
 	started time.Time
+	pulse   pulse
 
 	mu      sync.Mutex
 	tasks   map[*registry.Lease]*task

@@ -41,10 +41,18 @@ func start(t *testing.T, probes script, before ...registry.Registration) *bench 
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{Registry: reg, t: t}
 	for _, r := range before {
-		b.register(r)
+		if err := reg.Register(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
 	}
+	return startOn(t, reg, probes)
+}
+
+// startOn runs a Runner on a registry, which it closes when the test ends.
+func startOn(t *testing.T, reg *embedded.Registry, probes script) *bench {
+	t.Helper()
+	b := &bench{Registry: reg, t: t}
 	b.runner = New(Config{Registry: reg, Concurrency: 4, probe: func(d registry.Definition, _ *net.Dialer) prober { return probes[d.TCP] }})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)

@@ -64,6 +64,9 @@ func (r *Runner) probe(ctx context.Context, t *task, c *registry.Check) {
 	if ctx.Err() != nil {
 		return // removed, or the end: whatever the prober says, it was cut short
 	}
+	if r.pulse.feel().After(start) {
+		return // it had no time for an answer
+	}
 	t.slow = limited.Err() != nil
 	if t.slow {
 		found = critical("timed out after %v", timeout(d))

@@ -68,10 +68,16 @@ func (s *slots) give(slow bool) {
 func (r *Runner) dispatch(ctx context.Context, running *sync.WaitGroup) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	beats := time.NewTicker(pulseEvery)
+	defer beats.Stop()
+	r.pulse.feel()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-beats.C:
+			r.pulse.feel()
+			continue
 		case <-timer.C:
 		case <-r.sooner:
 		}

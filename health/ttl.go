@@ -9,12 +9,17 @@ import (
 )
 
 // expire makes a heartbeat's check critical when none came in its TTL, and
-// returns when to look again. The time is the monotonic one of the Lease. The
+// returns when to look again. The time is the monotonic one of the Lease, and what
+// the process stood still does not count. The
 // registry holds the expiry against heartbeats that come at the same moment.
 func (r *Runner) expire(ctx context.Context, t *task, c *registry.Check) time.Time {
 	ttl := c.Definition.TTL
 	renewed := c.Lease.Renewed()
-	if deadline := renewed.Add(ttl); time.Now().Before(deadline) {
+	from := renewed
+	if awake := r.pulse.feel(); awake.After(from) {
+		from = awake // heartbeats may be waiting to be read
+	}
+	if deadline := from.Add(ttl); time.Now().Before(deadline) {
 		return deadline
 	}
 	if now := r.config.Registry.View().Check(c.Node, c.ID); now != nil && now.Status != registry.Critical {
