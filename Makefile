@@ -22,7 +22,7 @@ run: build ## build, and serve on the embedded registry
 
 test: build consul ## run every test, with the race detector
 	@test -n '$(RACE)' || echo 'make test: there is no C compiler, which the race detector needs: testing WITHOUT it' >&2
-	go test $(RACE) ./... ./testdata/chaos
+	go test $(RACE) -timeout 30m ./... ./testdata/chaos
 
 CHAOS_TIME ?= 10m
 CHAOS_SEED ?= $(shell date +%s)
