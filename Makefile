@@ -1,6 +1,6 @@
 # What can be done in this repository; `make help` prints it. Nothing here needs
-# more than Go and git, and `make lint` and `make consul` fetch what they need as
-# Go modules.
+# more than Go and git, and `make lint` and what builds other programs fetch what
+# they need as Go modules.
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -9,10 +9,10 @@ CGO     := $(shell go env CGO_ENABLED)
 RACE    := $(if $(filter 1,$(CGO)),-race)
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test chaos soak lint consul fuzz bench bench-scale bench-peers plots cover vulncheck release reproduce clean
+.PHONY: help build run test chaos soak lint consul traefik fuzz bench bench-scale bench-peers plots cover vulncheck release reproduce clean
 
 help: ## print this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  make %-16s %s\n' "$$target" "$$text"; done
 
 build: ## build bin/rollcall, one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/rollcall ./cmd/rollcall
@@ -42,6 +42,14 @@ lint: ## gofmt, go vet and staticcheck
 
 consul: ## build the Consul that tests start, at bin/consul; the first time it takes minutes
 	testdata/consul/build
+
+traefik: bin/traefik ## build the Traefik that tests start; the first time it takes minutes
+
+# The programs that tests start are each a module of its own, which names their versions.
+STARTED := CGO_ENABLED=0 nice go build -trimpath -ldflags '-s -w'
+
+bin/traefik: testdata/traefik/go.mod
+	cd testdata/traefik && $(STARTED) -o ../../bin/traefik github.com/traefik/traefik/v3/cmd/traefik
 
 COUNT ?= 6
 
