@@ -9,7 +9,7 @@ CGO     := $(shell go env CGO_ENABLED)
 RACE    := $(if $(filter 1,$(CGO)),-race)
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test chaos soak lint consul traefik fuzz bench bench-scale bench-peers plots cover vulncheck release reproduce clean
+.PHONY: help build run test chaos soak lint consul traefik consul-template fuzz bench bench-scale bench-peers plots cover vulncheck release reproduce clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  make %-16s %s\n' "$$target" "$$text"; done
@@ -45,11 +45,16 @@ consul: ## build the Consul that tests start, at bin/consul; the first time it t
 
 traefik: bin/traefik ## build the Traefik that tests start; the first time it takes minutes
 
+consul-template: bin/consul-template ## build the consul-template that tests start
+
 # The programs that tests start are each a module of its own, which names their versions.
 STARTED := CGO_ENABLED=0 nice go build -trimpath -ldflags '-s -w'
 
 bin/traefik: testdata/traefik/go.mod
 	cd testdata/traefik && $(STARTED) -o ../../bin/traefik github.com/traefik/traefik/v3/cmd/traefik
+
+bin/consul-template: testdata/consul-template/go.mod
+	cd testdata/consul-template && $(STARTED) -o ../../bin/consul-template github.com/hashicorp/consul-template
 
 COUNT ?= 6
 

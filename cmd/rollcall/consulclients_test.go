@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -147,4 +149,67 @@ func (p *place) shell(box string) string {
 		p.Fatalf("%v:\n%s%s", err, box, out)
 	}
 	return string(out)
+}
+
+func TestConsulsCommands(t *testing.T) {
+	consul := built(t, "consul")
+	p := placeOf(t, "embedded")
+	t.Setenv("PATH", filepath.Dir(consul)+":"+os.Getenv("PATH"))
+	boxes := p.boxes("consul-clients.md")
+	if said := p.shell(boxes[0]); !regexp.MustCompile(`(?m)^web +v1$`).MatchString(said) {
+		t.Errorf("the services are:\n%s", said)
+	}
+	seen := p.start("sh", "-euc", boxes[1])
+	consultest.Eventually(t, 15*time.Second, "the watch tells of the instance", func() bool { return strings.Contains(seen(), `"ID":"web-1"`) })
+	put(t, p.api()+"/v1/agent/service/maintenance/web-1?enable=true", nil)
+	consultest.Eventually(t, 15*time.Second, "the watch tells of none", func() bool { return strings.HasSuffix(seen(), "[]\n") })
+
+	// What there is not is not there, and stands for nothing else.
+	command := exec.Command(consul, "kv", "get", "-http-addr="+p.server.adminAddr().String(), "web")
+	if out, err := command.CombinedOutput(); err == nil || !strings.Contains(string(out), "No key exists at: web") {
+		t.Errorf("asked for a key it said %v:\n%s", err, out)
+	}
+}
+
+func TestConsulTemplate(t *testing.T) {
+	for _, registry := range []string{"embedded", "consul"} {
+		t.Run(registry, func(t *testing.T) {
+			program := built(t, "consul-template")
+			p := placeOf(t, registry)
+			boxes := p.boxes("consul-clients.md")
+			p.write("web.ctmpl", boxes[3])
+			p.start(program, "-config="+p.write("config.hcl", boxes[2]))
+			renders := func(ids ...string) {
+				t.Helper()
+				consultest.Eventually(t, 15*time.Second, fmt.Sprint("the file names ", ids), func() bool {
+					text, _ := os.ReadFile(filepath.Join(p.dir, "web.conf"))
+					var named []string
+					for _, id := range regexp.MustCompile(`(?m)^server 127\.0\.0\.1:\d+; # (.*)$`).FindAllStringSubmatch(string(text), -1) {
+						named = append(named, id[1])
+					}
+					return slices.Equal(named, ids)
+				})
+			}
+			renders("web-1")
+			p.register("web-2", 8081)
+			renders("web-1", "web-2")
+			put(t, p.api()+"/v1/agent/service/maintenance/web-1?enable=true", nil)
+			renders("web-2")
+			put(t, p.api()+"/v1/agent/service/deregister/web-2", nil)
+			renders()
+		})
+	}
+}
+
+func TestConsulsGoClientOfThePage(t *testing.T) {
+	p := placeOf(t, "embedded")
+	program := p.write("main.go", p.boxes("consul-clients.md")[4])
+	binary := filepath.Join(p.dir, "client")
+	if out, err := exec.Command("go", "build", "-o", binary, program).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	seen := p.start(binary)
+	consultest.Eventually(t, 15*time.Second, "the client finds the instance", func() bool { return strings.Contains(seen(), "web-1 127.0.0.1 ") })
+	p.register("web-2", 8081)
+	consultest.Eventually(t, 15*time.Second, "the client sees another come", func() bool { return strings.Contains(seen(), "web-2 127.0.0.1 8081\n") })
 }

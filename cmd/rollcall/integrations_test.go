@@ -117,12 +117,21 @@ func (p *place) write(name, text string) string {
 	return path
 }
 
-// start runs a program until the test ends.
-func (p *place) start(program string, args ...string) {
+// start runs a program until the test ends, and returns what gives all that it
+// has said by then.
+func (p *place) start(program string, args ...string) (said func() string) {
 	p.Helper()
-	var log bytes.Buffer
+	log, err := os.Create(filepath.Join(p.TempDir(), "log"))
+	if err != nil {
+		p.Fatal(err)
+	}
+	defer log.Close() // the program has its own
+	said = func() string {
+		text, _ := os.ReadFile(log.Name())
+		return string(text)
+	}
 	command := exec.Command(program, args...)
-	command.Dir, command.Stdout, command.Stderr = p.dir, &log, &log
+	command.Dir, command.Stdout, command.Stderr = p.dir, log, log
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it may have workers
 	command.WaitDelay = time.Second
 	if err := command.Start(); err != nil {
@@ -132,10 +141,11 @@ func (p *place) start(program string, args ...string) {
 		_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
 		_ = command.Wait()
 		if p.Failed() {
-			said := log.String()
-			p.Logf("%s said last:\n%s", program, said[max(len(said)-4000, 0):])
+			text := said()
+			p.Logf("%s said last:\n%s", program, text[max(len(text)-4000, 0):])
 		}
 	})
+	return said
 }
 
 // free returns a port of loopback that is free.

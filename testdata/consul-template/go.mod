@@ -1,5 +1,6 @@
 // A real consul-template for the tests. It is a module of its own, so that the
-// program does not depend on it; ./build leaves the program at bin/consul-template.
+// program does not depend on it; `make consul-template` leaves the program at
+// bin/consul-template.
 module github.com/rollcall-dns/rollcall/testdata/consul-template
 
 go 1.26.7
