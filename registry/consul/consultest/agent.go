@@ -97,9 +97,7 @@ func newHost() string {
 func newAgentAt(t testing.TB, host, name, config string, tls *api.TLSConfig) *Agent {
 	t.Helper()
 	a := &Agent{t: t, name: name, host: host, dir: t.TempDir(), program: program(t), config: config, scheme: "http"}
-	for _, port := range []*int{&a.ports.http, &a.ports.dns, &a.ports.server, &a.ports.lan, &a.ports.wan} {
-		*port = freePort(t, host)
-	}
+	choosePorts(t, host, &a.ports.http, &a.ports.dns, &a.ports.server, &a.ports.lan, &a.ports.wan)
 	client := api.DefaultConfig()
 	client.Token = "root"
 	if tls != nil {
@@ -232,14 +230,18 @@ func (a *Agent) Set(name, status string) {
 	}
 }
 
-func freePort(t testing.TB, host string) int {
+// choosePorts chooses ports of an address that are free, another one each: they are
+// all held until the last one is chosen.
+func choosePorts(t testing.TB, host string, ports ...*int) {
 	t.Helper()
-	l, err := net.Listen("tcp", host+":0")
-	if err != nil {
-		t.Fatal(err)
+	for _, port := range ports {
+		l, err := net.Listen("tcp", host+":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		*port = l.Addr().(*net.TCPAddr).Port
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // Eventually polls, because another process is waited for.
