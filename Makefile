@@ -9,7 +9,7 @@ CGO     := $(shell go env CGO_ENABLED)
 RACE    := $(if $(filter 1,$(CGO)),-race)
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test chaos soak lint consul traefik consul-template fuzz bench bench-scale bench-peers plots cover vulncheck release reproduce clean
+.PHONY: help build run test chaos soak lint consul traefik consul-template envoy-config fuzz bench bench-scale bench-peers plots cover vulncheck release reproduce clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  make %-16s %s\n' "$$target" "$$text"; done
@@ -47,6 +47,8 @@ traefik: bin/traefik ## build the Traefik that tests start; the first time it ta
 
 consul-template: bin/consul-template ## build the consul-template that tests start
 
+envoy-config: bin/envoy-config ## build what reads configurations of Envoy's by Envoy's definitions
+
 # The programs that tests start are each a module of its own, which names their versions.
 STARTED := CGO_ENABLED=0 nice go build -trimpath -ldflags '-s -w'
 
@@ -55,6 +57,9 @@ bin/traefik: testdata/traefik/go.mod
 
 bin/consul-template: testdata/consul-template/go.mod
 	cd testdata/consul-template && $(STARTED) -o ../../bin/consul-template github.com/hashicorp/consul-template
+
+bin/envoy-config: testdata/envoy/go.mod testdata/envoy/main.go
+	cd testdata/envoy && $(STARTED) -o ../../bin/envoy-config .
 
 COUNT ?= 6
 
