@@ -17,7 +17,7 @@ func (s *Server) agentServices(w http.ResponseWriter, r *http.Request) error {
 	for i := range v.InstancesOn(s.cfg.Node) {
 		services[i.ID] = newAgentService(v, i)
 	}
-	return s.replyOnce(w, r, services)
+	return replyTable(w, r, services)
 }
 
 func (s *Server) agentChecks(w http.ResponseWriter, r *http.Request) error {
@@ -33,15 +33,19 @@ func (s *Server) agentChecks(w http.ResponseWriter, r *http.Request) error {
 			checks[c.ID] = newHealthCheck(v, c)
 		}
 	}
-	return s.replyOnce(w, r, checks)
+	return replyTable(w, r, checks)
 }
 
-func (s *Server) replyOnce(w http.ResponseWriter, r *http.Request, value any) error {
-	value, err := filter(r, value)
+// replyTable answers with what the request's filter keeps of a map.
+func replyTable[T any](w http.ResponseWriter, r *http.Request, values map[string]T) error {
+	f, err := newFilter[T](r)
 	if err != nil {
 		return err
 	}
-	return reply(w, r, value)
+	if values, err = f.table(values); err != nil {
+		return err
+	}
+	return reply(w, r, values)
 }
 
 // agentService shows one instance. A client that names the hash of what it has
@@ -106,7 +110,7 @@ func (s *Server) agentHealthByID(w http.ResponseWriter, r *http.Request) error {
 	v := s.cfg.Registry.View()
 	i := v.Instance(s.cfg.Node, r.PathValue("id"))
 	if i == nil || !callerOf(r.Context()).sees(i.Service) {
-		return registry.Errorf(registry.NotFound, "ServiceId %s not found", r.PathValue("id"))
+		return replyNoHealth(w, r, fmt.Sprintf("ServiceId %s not found", r.PathValue("id")), agentHealth{AggregatedStatus: registry.Critical.String()})
 	}
 	health := newAgentHealth(v, i)
 	return replyHealth(w, r, v.StatusOf(i), health.AggregatedStatus, health)
@@ -128,9 +132,19 @@ func (s *Server) agentHealthByName(w http.ResponseWriter, r *http.Request) error
 		}
 	}
 	if len(all) == 0 {
-		return registry.Errorf(registry.NotFound, "ServiceName %s not found", r.PathValue("name"))
+		return replyNoHealth(w, r, fmt.Sprintf("ServiceName %s not found", r.PathValue("name")), all)
 	}
 	return replyHealth(w, r, worst, aggregated, all)
+}
+
+// replyNoHealth answers for what is not there: critical, and 404.
+func replyNoHealth(w http.ResponseWriter, r *http.Request, text string, value any) error {
+	if r.URL.Query().Get("format") == "text" {
+		return registry.Errorf(registry.NotFound, "%s", text)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusNotFound)
+	return reply(w, r, value)
 }
 
 func newAgentHealth(v *registry.View, i *registry.Instance) agentHealth {

@@ -51,7 +51,7 @@ func (s *Server) blocking(w http.ResponseWriter, r *http.Request, read func(*reg
 		if found.index = max(found.index, 1); seen == found.index && s.changes(ctx, found.stamp) {
 			continue
 		}
-		return s.replyFiltered(w, r, found)
+		return s.replyIndexed(w, r, found)
 	}
 }
 
@@ -66,17 +66,27 @@ func (s *Server) changes(ctx context.Context, stamp *registry.Stamp) bool {
 	return false
 }
 
-func (s *Server) replyFiltered(w http.ResponseWriter, r *http.Request, found result) error {
-	value, err := filter(r, found.value)
-	if err != nil {
-		return err
+// replyIndexed says beside a value how old it is, in Consul's headers: while the
+// registry behind this one is away, there is no leader.
+func (s *Server) replyIndexed(w http.ResponseWriter, r *http.Request, found result) error {
+	leader, age, consistency := true, time.Duration(0), "leader"
+	for _, asked := range []string{"consistent", "stale"} {
+		if r.URL.Query().Has(asked) {
+			consistency = asked
+		}
+	}
+	if f := s.freshness(); f.Stale {
+		leader, consistency = false, "stale"
+		if !f.Since.IsZero() {
+			age = max(time.Since(f.Since), 0)
+		}
 	}
 	header := w.Header()
 	header.Set("X-Consul-Index", strconv.FormatUint(found.index, 10))
-	header.Set("X-Consul-KnownLeader", "true")
-	header.Set("X-Consul-LastContact", "0")
-	header.Set("X-Consul-Effective-Consistency", "consistent")
-	return reply(w, r, value)
+	header.Set("X-Consul-KnownLeader", strconv.FormatBool(leader))
+	header.Set("X-Consul-LastContact", strconv.FormatInt(age.Milliseconds(), 10))
+	header.Set("X-Consul-Effective-Consistency", consistency)
+	return reply(w, r, found.value)
 }
 
 func blockingParameters(r *http.Request) (seen uint64, wait time.Duration, err error) {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/rollcall-dns/rollcall/registry"
 )
 
 // put registers an instance with the agent.
@@ -221,5 +223,57 @@ func TestPrometheusTargets(t *testing.T) {
 	}
 	if got := e.must(http.MethodGet, "/v1/prometheus/targets?service=web&passing", ""); !strings.HasPrefix(got, `[{"targets":["10.0.0.1:80"]`) {
 		t.Errorf("narrowed to the well ones of web: %s", got)
+	}
+}
+
+func TestReadsOfWhatIsElsewhereAreRefused(t *testing.T) {
+	e := start(t, nil)
+	e.put(`{"Name": "web", "Port": 1}`)
+	for query, want := range map[string]int{
+		"ns=default&partition=default": 200, "passing": 200, "passing=1": 200, "passing=false": 200, "stale": 200, "consistent": 200, "cached": 200, "near=_agent": 200,
+		"ns=other": 400, "partition=other": 400, "peer=x": 400, "passing=bogus": 400, "stale&consistent": 400, "dc=other": 404,
+	} {
+		if status, text, _ := e.do(http.MethodGet, "/v1/health/service/web?"+query, ""); status != want {
+			t.Errorf("%s: %d %s", query, status, text)
+		}
+	}
+	for _, path := range []string{"/v1/catalog/node/n1", "/v1/catalog/node-services/n1", "/v1/health/node/n1"} {
+		if status, text, _ := e.do(http.MethodGet, path+"?dc=other", ""); status != http.StatusNotFound {
+			t.Errorf("%s of another datacenter: %d %s", path, status, text)
+		}
+	}
+}
+
+func TestConsistencyIsWhatWasAskedFor(t *testing.T) {
+	e := start(t, nil)
+	for query, want := range map[string]string{"": "leader", "?stale": "stale", "?stale=": "stale", "?consistent": "consistent"} {
+		_, _, header := e.do(http.MethodGet, "/v1/catalog/services"+query, "")
+		if got := header.Get("X-Consul-Effective-Consistency"); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
+	}
+}
+
+// A client that bounds how old its reads may be, as consul-template does, is told.
+func TestReadsSayThatTheRegistryBehindIsAway(t *testing.T) {
+	e := start(t, func(cfg *Config) {
+		cfg.Freshness = func() *registry.Freshness {
+			return &registry.Freshness{Synced: true, Stale: true, Since: time.Now().Add(-time.Minute), Reason: "Consul is away."}
+		}
+	})
+	_, meta, err := e.consul.Catalog().Services(nil)
+	check(t, err)
+	if meta.KnownLeader || meta.LastContact < time.Minute || meta.LastContact > 2*time.Minute {
+		t.Errorf("leader %t, last heard %s ago", meta.KnownLeader, meta.LastContact)
+	}
+}
+
+func TestHealthOfWhatIsNotThere(t *testing.T) {
+	e := start(t, nil)
+	for path, want := range map[string]string{"id/none": `{"AggregatedStatus":"critical","Service":null,"Checks":null}`, "name/none": `[]`} {
+		status, text, header := e.do(http.MethodGet, "/v1/agent/health/service/"+path, "")
+		if status != http.StatusNotFound || strings.TrimSpace(text) != want || header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %d %s", path, status, text)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package admin
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/rollcall-dns/rollcall/registry"
@@ -15,14 +16,18 @@ type selection struct {
 	passing  bool
 }
 
-// selected reads the parameters that narrow a read. Those that choose between
-// servers, such as stale and near, choose nothing here.
+// selected reads the parameters that narrow a read.
 func (s *Server) selected(r *http.Request) (sel selection, err error) {
-	query := r.URL.Query()
-	if dc := query.Get("dc"); dc != "" && !strings.EqualFold(dc, s.cfg.Datacenter) {
-		return sel, registry.Errorf(registry.NotFound, "there is no datacenter %q here, only %q", dc, s.cfg.Datacenter)
+	if err := s.isHere(r); err != nil {
+		return sel, err
 	}
-	sel = selection{tags: query["tag"], passing: truthy(r, "passing")}
+	query := r.URL.Query()
+	sel = selection{tags: query["tag"], passing: query.Has("passing")}
+	if text := query.Get("passing"); text != "" {
+		if sel.passing, err = strconv.ParseBool(text); err != nil {
+			return sel, badRequest("Invalid value for ?passing")
+		}
+	}
 	for _, pair := range query["node-meta"] {
 		key, value, _ := strings.Cut(pair, ":")
 		if sel.nodeMeta == nil {
@@ -31,6 +36,28 @@ func (s *Server) selected(r *http.Request) (sel selection, err error) {
 		sel.nodeMeta[key] = value
 	}
 	return sel, nil
+}
+
+// isHere refuses a read of what is elsewhere, rather than to show what is here for
+// it. The parameters that choose between servers, such as stale and near, choose
+// nothing here.
+func (s *Server) isHere(r *http.Request) error {
+	query := r.URL.Query()
+	if dc := query.Get("dc"); dc != "" && !strings.EqualFold(dc, s.cfg.Datacenter) {
+		return registry.Errorf(registry.NotFound, "there is no datacenter %q here, only %q", dc, s.cfg.Datacenter)
+	}
+	for _, part := range []struct{ parameter, kind string }{{"ns", "namespace"}, {"partition", "partition"}} {
+		if name := query.Get(part.parameter); name != "" && !strings.EqualFold(name, "default") {
+			return badRequest("there is no %s %q here, only \"default\"", part.kind, name)
+		}
+	}
+	if peer := query.Get("peer"); peer != "" {
+		return badRequest("there is no peer %q: rollcall has none", peer)
+	}
+	if query.Has("stale") && query.Has("consistent") {
+		return badRequest("Cannot specify ?stale with ?consistent, conflicting semantics.")
+	}
+	return nil
 }
 
 func (sel *selection) matchesNode(n *registry.Node) bool {
@@ -56,15 +83,28 @@ func (s *Server) catalogServices(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	f, err := newFilter[*CatalogService](r)
+	if err != nil {
+		return err
+	}
 	return s.blocking(w, r, func(v *registry.View) (result, error) {
 		services := make(map[string][]string)
 		for service := range v.Services() {
 			tags, matched := []string{}, false
 			for _, i := range service.Instances {
-				if sel.matchesNode(v.Node(i.Node)) {
-					matched = true
-					tags = append(tags, i.Tags...)
+				if !sel.matchesNode(v.Node(i.Node)) {
+					continue
 				}
+				if f != nil {
+					if keep, err := f.keeps(newCatalogService(v, i)); err != nil || !keep {
+						if err != nil {
+							return result{}, err
+						}
+						continue
+					}
+				}
+				matched = true
+				tags = append(tags, i.Tags...)
 			}
 			if matched {
 				slices.Sort(tags)
@@ -75,19 +115,26 @@ func (s *Server) catalogServices(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// ofService reads the instances of a service, each as make shows it.
-func ofService[T any](v *registry.View, name string, sel *selection, make func(*registry.View, *registry.Instance) T) result {
-	found := []T{}
-	service := v.Service(name)
-	if service == nil {
-		return result{found, v.ServicesIndex(), v.ServicesStamp()}
+// ofService answers with the instances of a service, each as make shows it.
+func ofService[T any](s *Server, w http.ResponseWriter, r *http.Request, sel *selection, make func(*registry.View, *registry.Instance) T) error {
+	f, err := newFilter[T](r)
+	if err != nil {
+		return err
 	}
-	for _, i := range service.Instances {
-		if sel.matches(v, i) {
-			found = append(found, make(v, i))
+	return s.blocking(w, r, func(v *registry.View) (result, error) {
+		found := []T{}
+		service := v.Service(r.PathValue("name"))
+		if service == nil {
+			return result{found, v.ServicesIndex(), v.ServicesStamp()}, nil
 		}
-	}
-	return result{found, service.Index, service.Stamp}
+		for _, i := range service.Instances {
+			if sel.matches(v, i) {
+				found = append(found, make(v, i))
+			}
+		}
+		found, err := f.list(found)
+		return result{found, service.Index, service.Stamp}, err
+	})
 }
 
 func (s *Server) catalogService(w http.ResponseWriter, r *http.Request) error {
@@ -96,13 +143,15 @@ func (s *Server) catalogService(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	sel.passing = false
-	return s.blocking(w, r, func(v *registry.View) (result, error) {
-		return ofService(v, r.PathValue("name"), &sel, newCatalogService), nil
-	})
+	return ofService(s, w, r, &sel, newCatalogService)
 }
 
 func (s *Server) catalogNodes(w http.ResponseWriter, r *http.Request) error {
 	sel, err := s.selected(r)
+	if err != nil {
+		return err
+	}
+	f, err := newFilter[*Node](r)
 	if err != nil {
 		return err
 	}
@@ -113,7 +162,8 @@ func (s *Server) catalogNodes(w http.ResponseWriter, r *http.Request) error {
 				nodes = append(nodes, newNode(v, n))
 			}
 		}
-		return result{nodes, v.NodesIndex(), v.NodesStamp()}, nil
+		nodes, err := f.list(nodes)
+		return result{nodes, v.NodesIndex(), v.NodesStamp()}, err
 	})
 }
 
@@ -130,8 +180,15 @@ type (
 )
 
 // catalogNode shows a node with its services by ID; null where there is none, as
-// Consul has it.
+// Consul has it. A filter chooses between the services.
 func (s *Server) catalogNode(w http.ResponseWriter, r *http.Request) error {
+	if err := s.isHere(r); err != nil {
+		return err
+	}
+	f, err := newFilter[*AgentService](r)
+	if err != nil {
+		return err
+	}
 	return s.blocking(w, r, func(v *registry.View) (result, error) {
 		n := v.Node(r.PathValue("name"))
 		if n == nil {
@@ -141,11 +198,19 @@ func (s *Server) catalogNode(w http.ResponseWriter, r *http.Request) error {
 		for i := range v.InstancesOn(n.Name) {
 			services[i.ID] = newAgentService(v, i)
 		}
-		return result{&nodeServices{newNode(v, n), services}, v.Index(), v.Stamp()}, nil
+		services, err := f.table(services)
+		return result{&nodeServices{newNode(v, n), services}, v.Index(), v.Stamp()}, err
 	})
 }
 
 func (s *Server) catalogNodeServices(w http.ResponseWriter, r *http.Request) error {
+	if err := s.isHere(r); err != nil {
+		return err
+	}
+	f, err := newFilter[*AgentService](r)
+	if err != nil {
+		return err
+	}
 	return s.blocking(w, r, func(v *registry.View) (result, error) {
 		n := v.Node(r.PathValue("name"))
 		if n == nil {
@@ -155,7 +220,8 @@ func (s *Server) catalogNodeServices(w http.ResponseWriter, r *http.Request) err
 		for i := range v.InstancesOn(n.Name) {
 			services = append(services, newAgentService(v, i))
 		}
-		return result{&nodeServiceList{newNode(v, n), services}, v.Index(), v.Stamp()}, nil
+		services, err := f.list(services)
+		return result{&nodeServiceList{newNode(v, n), services}, v.Index(), v.Stamp()}, err
 	})
 }
 

@@ -11,12 +11,17 @@ func (s *Server) healthService(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.blocking(w, r, func(v *registry.View) (result, error) {
-		return ofService(v, r.PathValue("name"), &sel, newServiceEntry), nil
-	})
+	return ofService(s, w, r, &sel, newServiceEntry)
 }
 
 func (s *Server) healthNode(w http.ResponseWriter, r *http.Request) error {
+	if err := s.isHere(r); err != nil {
+		return err
+	}
+	f, err := newFilter[*HealthCheck](r)
+	if err != nil {
+		return err
+	}
 	return s.blocking(w, r, func(v *registry.View) (result, error) {
 		checks := []*HealthCheck{}
 		if n := v.Node(r.PathValue("name")); n != nil {
@@ -29,12 +34,17 @@ func (s *Server) healthNode(w http.ResponseWriter, r *http.Request) error {
 				}
 			}
 		}
-		return result{checks, v.Index(), v.Stamp()}, nil
+		checks, err := f.list(checks)
+		return result{checks, v.Index(), v.Stamp()}, err
 	})
 }
 
 func (s *Server) healthChecks(w http.ResponseWriter, r *http.Request) error {
 	sel, err := s.selected(r)
+	if err != nil {
+		return err
+	}
+	f, err := newFilter[*HealthCheck](r)
 	if err != nil {
 		return err
 	}
@@ -52,7 +62,8 @@ func (s *Server) healthChecks(w http.ResponseWriter, r *http.Request) error {
 				checks = append(checks, newHealthCheck(v, c))
 			}
 		}
-		return result{checks, service.Index, service.Stamp}, nil
+		checks, err := f.list(checks)
+		return result{checks, service.Index, service.Stamp}, err
 	})
 }
 
@@ -64,6 +75,10 @@ func (s *Server) healthState(w http.ResponseWriter, r *http.Request) error {
 	state := r.PathValue("state")
 	if _, err := registry.ParseStatus(state); err != nil && state != "any" {
 		return badRequest("the state %q is none of any, passing, warning and critical", state)
+	}
+	f, err := newFilter[*HealthCheck](r)
+	if err != nil {
+		return err
 	}
 	return s.blocking(w, r, func(v *registry.View) (result, error) {
 		checks := []*HealthCheck{}
@@ -83,6 +98,7 @@ func (s *Server) healthState(w http.ResponseWriter, r *http.Request) error {
 				add(i.Checks)
 			}
 		}
-		return result{checks, v.Index(), v.Stamp()}, nil
+		checks, err := f.list(checks)
+		return result{checks, v.Index(), v.Stamp()}, err
 	})
 }

@@ -20,6 +20,7 @@ type Node struct {
 
 // AgentService is an instance as the agent shows it.
 type AgentService struct {
+	Kind                     string `json:",omitempty"` // always a typical one, which has none; for filters
 	ID, Service              string
 	Tags                     []string
 	Meta                     map[string]string
@@ -58,6 +59,7 @@ type CatalogService struct {
 	ID, Node, Address, Datacenter string
 	TaggedAddresses, NodeMeta     map[string]string
 	ServiceID, ServiceName        string
+	ServiceKind                   string // always empty: a typical one
 	ServiceAddress                string
 	ServiceTaggedAddresses        map[string]registry.TaggedAddress
 	ServiceTags                   []string
