@@ -78,6 +78,7 @@ type Config struct {
 const (
 	headerTimeout  = 5 * time.Second
 	readTimeout    = 30 * time.Second // of a body
+	refusalTimeout = 2 * time.Second  // of one that says that it is too large
 	writeTimeout   = 60 * time.Second
 	idleTimeout    = 60 * time.Second
 	drainTimeout   = 5 * time.Second

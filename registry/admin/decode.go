@@ -36,9 +36,14 @@ func decode(r *http.Request, into any) error {
 }
 
 // readBody reads the body, into memory of its size where that is told and small:
-// for a large one memory is taken as it comes.
+// for a large one memory is taken as it comes. Of one that says that it is too large
+// something is read, for clients that look for the reply only when they have sent it.
 func readBody(r *http.Request) ([]byte, error) {
 	const small = 16 << 10
+	if r.ContentLength > maxBody {
+		_, _ = io.Copy(io.Discard, r.Body)
+		return nil, &http.MaxBytesError{Limit: maxBody}
+	}
 	if r.ContentLength <= 0 || r.ContentLength > small {
 		return io.ReadAll(r.Body)
 	}

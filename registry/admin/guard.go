@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -25,7 +24,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if r.ContentLength != 0 {
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout))
+			timeout := readTimeout
+			if r.ContentLength > maxBody {
+				timeout = refusalTimeout
+			}
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout))
 		}
 		switch {
 		case !s.knownHost(r.Host):

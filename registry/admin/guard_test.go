@@ -202,6 +202,17 @@ func TestAClientThatDawdlesIsCutOff(t *testing.T) {
 	}
 }
 
+func TestABodyThatSaysThatItIsTooLargeIsNotWaitedFor(t *testing.T) {
+	slowly(t, func(t *testing.T, _ *registry.Feed, c net.Conn) {
+		began := time.Now()
+		go fmt.Fprintf(c, "PUT /v1/agent/service/register HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", maxBody+1)
+		response, err := http.ReadResponse(bufio.NewReader(c), nil)
+		check(t, err)
+		diff(t, "status", response.StatusCode, http.StatusRequestEntityTooLarge)
+		diff(t, "after", time.Since(began), 2*time.Second)
+	})
+}
+
 func TestHeadersOfMoreThan32KiBAreTooLarge(t *testing.T) {
 	slowly(t, func(t *testing.T, _ *registry.Feed, c net.Conn) {
 		go fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: %s\r\n\r\n", strings.Repeat("x", 48<<10))
