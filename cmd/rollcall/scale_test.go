@@ -260,8 +260,8 @@ func measureUpdates(t *testing.T, r *embedded.Registry, size, rounds int) float6
 	return times[rounds/2]
 }
 
-// measureAnswers times answers that are packed already and answers that are made
-// anew, for 100 services, and for all that there are.
+// measureAnswers times answers that are packed already, as a worker finds them, and
+// answers that are made anew, for 100 services, and for all that there are.
 func measureAnswers(t *testing.T, v *registry.View, size int, m *measurements) {
 	t.Helper()
 	z, err := zones.New(zones.Config{Zones: []string{"rollcall.internal."}, Node: "host-1", TTL: 5 * time.Second, NegativeTTL: 5 * time.Second})
@@ -279,9 +279,11 @@ func measureAnswers(t *testing.T, v *registry.View, size int, m *measurements) {
 		questions[n] = asking(t, fmt.Sprintf("svc%d.service.rollcall.internal.", n))
 	}
 	rand.Shuffle(services, func(i, j int) { questions[i], questions[j] = questions[j], questions[i] })
-	reply := make([]byte, 0, 1232)
+	reply, front := make([]byte, 0, 1232), c.NewFront()
 	hit := func(message []byte) {
-		reply, _ = c.Get(message[12:len(message)-2]).Append(reply[:0], &cache.Query{Message: message, End: len(message), Limit: 512})
+		key := message[12 : len(message)-2]
+		p, turn := front.Get(front.Hash(key), key)
+		reply, _ = p.Append(reply[:0], &cache.Query{Message: message, End: len(message), Limit: 512, Turn: turn})
 	}
 	pack := func(message []byte) *cache.Packed {
 		key := message[12 : len(message)-2]
