@@ -77,11 +77,16 @@ type tally struct {
 	truncated  counter
 	capped     counter
 	overBudget counter
+	overRate   counter
 	panics     counter
 	all        []*counter // that are above
-	duration   prometheus.Observer
-	typeOf     [256]uint8 // of the types below 256, to their place in typesNamed
+	sampled
+	typeOf [256]uint8 // of the types below 256, to their place in typesNamed
 }
+
+// sampled is what is measured of one query in sampling: an observation takes locked
+// accesses, too.
+type sampled struct{ duration, asked, replied prometheus.Observer }
 
 // request counts a query.
 func (t *tally) request(q *query, from netip.Addr) {
@@ -97,9 +102,9 @@ func (t *tally) request(q *query, from netip.Addr) {
 
 // metrics collects the tallies of all workers.
 type metrics struct {
-	duration *prometheus.HistogramVec
+	duration, asked, replied *prometheus.HistogramVec
 	requests, responses, dropped, errors,
-	truncated, capped, unsigned, panics *prometheus.Desc
+	truncated, capped, unsigned, limited, panics *prometheus.Desc
 
 	mu      sync.Mutex
 	tallies map[*tally]struct{}
@@ -110,11 +115,17 @@ func newMetrics() *metrics {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("rollcall_dns_"+name, help, labels, nil)
 	}
+	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "rollcall_dns_" + name, Help: help, Buckets: buckets,
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
+		}, []string{"proto"})
+	}
+	sizes := []float64{32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1232, 2048, 4096, 16384, 65535}
 	return &metrics{
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "rollcall_dns_request_duration_seconds", Help: "Time from a query to its reply, of one query in 64.",
-			Buckets: prometheus.ExponentialBuckets(250e-9, 4, 10),
-		}, []string{"proto"}),
+		duration:  histogram("request_duration_seconds", "Time from a query to its reply, of one query in 64.", prometheus.ExponentialBuckets(250e-9, 4, 10)),
+		asked:     histogram("request_size_bytes", "Size of a query, of one in 64.", sizes),
+		replied:   histogram("response_size_bytes", "Size of a reply that waited for nobody, before any padding, of one query in 64.", sizes),
 		requests:  desc("requests_total", "Queries received.", "proto", "family", "type"),
 		responses: desc("responses_total", "Replies sent.", "proto", "rcode"),
 		dropped:   desc("dropped_total", "Messages that got no reply.", "proto", "reason"),
@@ -122,6 +133,7 @@ func newMetrics() *metrics {
 		truncated: desc("truncated_total", "Replies with TC set.", "proto"),
 		capped:    desc("answers_capped_total", "Replies with a part of a larger RRset.", "proto"),
 		unsigned:  desc("unsigned_total", "Queries for signed answers beyond the budget of signatures.", "proto"),
+		limited:   desc("rate_limited_total", "Replies dropped or cut short, as their network gets many.", "proto"),
 		panics:    desc("panics_total", "Queries that ended in a panic.", "proto"),
 		tallies:   make(map[*tally]struct{}),
 		retired:   make(map[string]*tally),
@@ -129,7 +141,9 @@ func newMetrics() *metrics {
 }
 
 func (m *metrics) newTally(transport string) *tally {
-	t := &tally{transport: transport, duration: m.duration.WithLabelValues(transport)}
+	t := &tally{transport: transport, sampled: sampled{
+		m.duration.WithLabelValues(transport), m.asked.WithLabelValues(transport), m.replied.WithLabelValues(transport),
+	}}
 	t.all = t.counters()
 	for i := range t.typeOf {
 		t.typeOf[i] = uint8(typeOther)
@@ -183,7 +197,7 @@ func (t *tally) counters() (all []*counter) {
 			all = append(all, &list[i])
 		}
 	}
-	return append(all, &t.truncated, &t.capped, &t.overBudget, &t.panics)
+	return append(all, &t.truncated, &t.capped, &t.overBudget, &t.overRate, &t.panics)
 }
 
 // publish lets others see what was counted.
@@ -204,15 +218,19 @@ func (t *tally) add(o *tally) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(descs chan<- *prometheus.Desc) {
-	m.duration.Describe(descs)
-	for _, d := range []*prometheus.Desc{m.requests, m.responses, m.dropped, m.errors, m.truncated, m.capped, m.unsigned, m.panics} {
+	for _, h := range []*prometheus.HistogramVec{m.duration, m.asked, m.replied} {
+		h.Describe(descs)
+	}
+	for _, d := range []*prometheus.Desc{m.requests, m.responses, m.dropped, m.errors, m.truncated, m.capped, m.unsigned, m.limited, m.panics} {
 		descs <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(found chan<- prometheus.Metric) {
-	m.duration.Collect(found)
+	for _, h := range []*prometheus.HistogramVec{m.duration, m.asked, m.replied} {
+		h.Collect(found)
+	}
 	for _, transport := range transports {
 		if transport == "udp" || transport == "tcp" || m.used(transport) {
 			m.collect(found, transport, m.total(transport))
@@ -274,5 +292,6 @@ func (m *metrics) collect(found chan<- prometheus.Metric, transport string, t *t
 	send(m.truncated, &t.truncated)
 	send(m.capped, &t.capped)
 	send(m.unsigned, &t.overBudget)
+	send(m.limited, &t.overRate)
 	send(m.panics, &t.panics)
 }

@@ -210,11 +210,15 @@ func (l *looker) look(now time.Time) {
 	l.last, l.until = now, 1+rand.IntN(2*l.every-1)
 }
 
-// saw times the question that was looked at, and counts its name. The reply is nil
+// saw measures the question that was looked at, and counts its name. The reply is nil
 // where there is none, or not yet.
 func (w *worker) saw(q *query, reply []byte) {
 	if !w.start.IsZero() {
 		w.duration.Observe(time.Since(w.start).Seconds())
+		w.asked.Observe(float64(len(q.msg)))
+		if len(reply) > 0 {
+			w.replied.Observe(float64(len(reply)))
+		}
 	}
 	if q.size == 0 || q.opcode() != dns.OpcodeQuery {
 		return

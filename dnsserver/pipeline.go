@@ -214,9 +214,11 @@ func (w *worker) limited(q *query, dst, reply []byte, from netip.Addr) []byte {
 	case send:
 		return reply
 	case drop:
+		w.overRate.Add(1)
 		w.dropped[dropRate].Add(1)
 		return nil
 	}
+	w.overRate.Add(1)
 	return w.cutShort(q, reply, len(dst))
 }
 

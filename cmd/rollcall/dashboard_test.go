@@ -27,9 +27,14 @@ func TestTheDashboardShowsWhatThereIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	types := regexp.MustCompile(`(?m)^# TYPE (\S+) `).FindAllStringSubmatch(string(text), -1)
-	known := map[string]bool{"rollcall_view_stale": true, "rollcall_watch_open": true, "rollcall_watch_connections": true,
-		"rollcall_watch_errors_total": true, // in front of Consul
-		"rollcall_checks_total":       true} // once something was checked
+	known := make(map[string]bool)
+	for _, name := range []string{
+		"rollcall_view_stale", "rollcall_watch_open", "rollcall_watch_connections", "rollcall_watch_errors_total", // in front of Consul
+		"rollcall_transfer_secondary_reachable", "rollcall_transfer_secondary_behind_seconds", // with secondaries
+		"rollcall_checks_total", "rollcall_http_requests_total", // once something was checked, and asked for
+	} {
+		known[name] = true
+	}
 	for _, m := range types {
 		known[m[1]] = true
 	}

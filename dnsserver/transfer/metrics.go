@@ -2,19 +2,24 @@ package transfer
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics are what is measured. The label zone has the names that the configuration
-// gives, and no others.
+// metrics are what is measured. The labels zone and secondary have what the
+// configuration gives, and nothing else.
 type metrics struct {
 	transfers     *prometheus.CounterVec
 	refused       prometheus.Counter
 	badSignatures *prometheus.CounterVec
 	notifies      *prometheus.CounterVec
 	journalled    *prometheus.GaugeVec
+	reachable     *prometheus.GaugeVec
+	behind        *prometheus.GaugeVec
 }
 
 func newMetrics() *metrics {
 	counter := func(name, help, label string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rollcall_transfer_" + name, Help: help}, []string{label})
+	}
+	ofSecondary := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "rollcall_transfer_secondary_" + name, Help: help}, []string{"zone", "secondary"})
 	}
 	m := &metrics{
 		transfers: counter("replies_total", "Transfers, by what was sent: the whole zone, the changes, or the SOA alone.", "kind"),
@@ -26,6 +31,8 @@ func newMetrics() *metrics {
 		journalled: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "rollcall_transfer_journal_bytes", Help: "Memory that the changes of a zone take.",
 		}, []string{"zone"}),
+		reachable: ofSecondary("reachable", "1 where the secondary replied when it was asked last, 0 where it did not."),
+		behind:    ofSecondary("behind_seconds", "For how long the secondary has not had what the zone had then; 0 while it follows."),
 	}
 	for vec, values := range map[*prometheus.CounterVec][]string{
 		m.transfers: {"axfr", "ixfr", "soa"}, m.badSignatures: {"BADKEY", "BADSIG", "BADTIME"}, m.notifies: {"sent", "acknowledged", "given_up"},
@@ -38,7 +45,7 @@ func newMetrics() *metrics {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.transfers, m.refused, m.badSignatures, m.notifies, m.journalled}
+	return []prometheus.Collector{m.transfers, m.refused, m.badSignatures, m.notifies, m.journalled, m.reachable, m.behind}
 }
 
 // Describe implements prometheus.Collector.

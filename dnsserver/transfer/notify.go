@@ -36,6 +36,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		for _, target := range s.config.Notify {
 			group.Go(func() error { return s.notify(ctx, zone, target) })
+			group.Go(func() error { return s.follow(ctx, zone, target) })
 		}
 	}
 	group.Go(func() error {
@@ -141,9 +142,19 @@ func (s *Server) exchange(ctx context.Context, zone *zones.Zone, target Target, 
 	soa := s.config.Zones.SOA(zone, s.config.Registry.View())
 	soa.Serial = serial
 	m.Answer = []dns.RR{soa}
-	packed, mac, err := s.signNotify(m, target.Key)
+	in, err := s.roundTrip(ctx, m, target)
+	if err == nil && in.Rcode != dns.RcodeSuccess {
+		s.config.Logger.Debug("a secondary does not take notifications", "zone", zone.Name, "secondary", target.Addr, "rcode", dns.RcodeToString[in.Rcode])
+	}
+	return err
+}
+
+// roundTrip sends a message to a target, signed where that has a key, and waits for
+// the reply until ctx ends.
+func (s *Server) roundTrip(ctx context.Context, m *dns.Msg, target Target) (*dns.Msg, error) {
+	packed, mac, err := s.signed(m, target.Key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	dialer := net.Dialer{}
 	if s.config.Source.IsValid() && s.config.Source.Is4() == target.Addr.Addr().Is4() {
@@ -151,40 +162,37 @@ func (s *Server) exchange(ctx context.Context, zone *zones.Zone, target Target, 
 	}
 	conn, err := dialer.DialContext(ctx, "udp", target.Addr.String())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
 	if _, err := conn.Write(packed); err != nil {
 		<-ctx.Done() // nobody is there yet, so it is no use to be quick
-		return err
+		return nil, err
 	}
 	buffer := make([]byte, edns)
 	for {
 		n, err := conn.Read(buffer)
 		if errors.Is(err, net.ErrClosed) || err != nil && ctx.Err() != nil {
-			return errNoReply
+			return nil, errNoReply
 		}
 		if err != nil {
 			<-ctx.Done()
-			return err
+			return nil, err
 		}
 		in := new(dns.Msg)
-		if in.Unpack(buffer[:n]) != nil || in.Id != m.Id || !in.Response || in.Opcode != dns.OpcodeNotify {
+		if in.Unpack(buffer[:n]) != nil || in.Id != m.Id || !in.Response || in.Opcode != m.Opcode {
 			continue
 		}
 		if target.Key != "" && in.IsTsig() != nil && dns.TsigVerifyWithProvider(buffer[:n], s.config.Keys, mac, false) != nil && in.Rcode == dns.RcodeSuccess {
 			continue // somebody else's
 		}
-		if in.Rcode != dns.RcodeSuccess {
-			s.config.Logger.Debug("a secondary does not take notifications", "zone", zone.Name, "secondary", target.Addr, "rcode", dns.RcodeToString[in.Rcode])
-		}
-		return nil
+		return in, nil
 	}
 }
 
-// signNotify packs a notification, and signs it where there is a key.
-func (s *Server) signNotify(m *dns.Msg, name string) (packed []byte, mac string, err error) {
+// signed packs a message, and signs it where there is a key.
+func (s *Server) signed(m *dns.Msg, name string) (packed []byte, mac string, err error) {
 	if name == "" {
 		packed, err = m.Pack()
 		return packed, "", err

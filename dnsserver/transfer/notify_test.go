@@ -75,6 +75,7 @@ func told(t *testing.T, s *source, replies func(n int) bool, story func()) (told
 		<-ctx.Done()
 		return errNoReply
 	}
+	server.ask = unasked
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- server.Run(ctx) }()
@@ -88,6 +89,9 @@ func told(t *testing.T, s *source, replies func(n int) bool, story func()) (told
 }
 
 func always(int) bool { return true }
+
+// unasked stands for a secondary that is told and not asked.
+func unasked(context.Context, *zones.Zone, Target) (uint32, bool, error) { return 0, false, errNoReply }
 
 func TestSecondariesAreToldAtTheStartAndOfChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -60,6 +60,7 @@ type Server struct {
 	slots   chan struct{}                                            // as many as there may be transfers at the same time
 	logged  *atomic.Int64                                            // when a refusal was logged last, Unix seconds
 	send    func(context.Context, *zones.Zone, Target, uint32) error // a notification
+	ask     func(context.Context, *zones.Zone, Target) (serial uint32, replied bool, err error)
 
 	mu    sync.Mutex
 	zones map[*zones.Zone]*journal // of zones that somebody has asked for
@@ -75,7 +76,7 @@ func New(config Config) (*Server, error) {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{config: config, metrics: newMetrics(), slots: make(chan struct{}, maxTransfers), logged: new(atomic.Int64), zones: make(map[*zones.Zone]*journal)}
-	s.send = s.exchange
+	s.send, s.ask = s.exchange, s.question
 	if config.Metrics != nil {
 		if err := config.Metrics.Register(s.metrics); err != nil {
 			return nil, err
@@ -92,7 +93,7 @@ func (s *Server) Successor(config Config) *Server {
 		config.Logger = s.config.Logger
 	}
 	next := &Server{config: config, metrics: s.metrics, slots: s.slots, logged: s.logged, zones: make(map[*zones.Zone]*journal)}
-	next.send = next.exchange
+	next.send, next.ask = next.exchange, next.question
 	return next
 }
 

@@ -61,11 +61,12 @@ type change struct {
 	anew  bool
 	keep  bool // delete nothing
 	now   time.Time
+	heard time.Time // when its answer began to come; zero: it is from no answer
 	txn   *registry.Txn
 }
 
 func (r *Registry) change(a answer, anew bool) *change {
-	return &change{r: r, index: a.index, anew: anew, now: time.Now()}
+	return &change{r: r, index: a.index, anew: anew, now: time.Now(), heard: a.heard}
 }
 
 func (c *change) view() *registry.View {
@@ -90,6 +91,9 @@ func (c *change) commit() (changed bool) {
 	}
 	c.r.Publish(c.txn.Commit())
 	c.r.unsaved.Store(true)
+	if !c.heard.IsZero() {
+		c.r.metrics.spread.Observe(time.Since(c.heard).Seconds())
+	}
 	return true
 }
 

@@ -49,9 +49,10 @@ func (r *refusal) Error() string {
 // answer is what an answer says of itself.
 type answer struct {
 	index     uint64
-	filtered  bool   // the token does not see all of it
-	confirmed bool   // the leader gave it, sure to know everything
-	floor     uint64 // what index was known before a confirmed answer was asked for
+	filtered  bool      // the token does not see all of it
+	confirmed bool      // the leader gave it, sure to know everything
+	floor     uint64    // what index was known before a confirmed answer was asked for
+	heard     time.Time // when it began to come
 }
 
 // question is a GET of Consul's API.
@@ -71,7 +72,8 @@ func (r *Registry) ask(ctx context.Context, q question, out any) (answer, error)
 		Datacenter: r.config.Datacenter, AllowStale: !q.consistent, RequireConsistent: q.consistent,
 		WaitIndex: q.index, WaitTime: q.held,
 	}
-	meta, err := r.client.Raw().Query(q.path, out, options.WithContext(ctx))
+	var heard time.Time
+	meta, err := r.client.Raw().Query(q.path, out, options.WithContext(context.WithValue(ctx, heardKey{}, &heard)))
 	switch {
 	case err != nil:
 		return answer{}, fmt.Errorf("asking Consul for %s: %w", q.path, err)
@@ -79,8 +81,12 @@ func (r *Registry) ask(ctx context.Context, q question, out any) (answer, error)
 		return answer{}, fmt.Errorf("asking Consul for %s: %w", q.path, errLeaderless)
 	}
 	r.metrics.lag.Set(meta.LastContact.Seconds())
-	return answer{index: max(meta.LastIndex, 1), filtered: meta.ResultsFilteredByACLs}, nil
+	return answer{index: max(meta.LastIndex, 1), filtered: meta.ResultsFilteredByACLs, heard: heard}, nil
 }
+
+// heardKey is for a context that has a *time.Time, which is set to when the answer
+// began to come.
+type heardKey struct{}
 
 // The kinds of failure that are counted.
 const (
@@ -240,6 +246,9 @@ func (b *bounded) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := b.transport.RoundTrip(request)
 	if err != nil {
 		return nil, err
+	}
+	if heard, ok := request.Context().Value(heardKey{}).(*time.Time); ok {
+		*heard = time.Now()
 	}
 	if code := response.StatusCode; code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
 		defer response.Body.Close()

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/rollcall-dns/rollcall/registry"
@@ -70,6 +71,18 @@ func ports(r *Registry, service string) []int {
 	return out
 }
 
+// observed returns how often something was measured.
+func observed(t *testing.T, c prometheus.Collector) uint64 {
+	t.Helper()
+	alone := prometheus.NewPedanticRegistry()
+	alone.MustRegister(c)
+	found, err := alone.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found[0].GetMetric()[0].GetHistogram().GetSampleCount()
+}
+
 func expect(t *testing.T, what string, got, want any) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -101,6 +114,27 @@ func TestSync(t *testing.T) {
 		expect(t, "datacenter", r.View().Datacenter(), "dc1")
 		if r.View().Index() < 12 {
 			t.Errorf("the view's index %d is below Consul's", r.View().Index())
+		}
+	})
+	bubble(t, "the time from an answer to the view is measured, and answers are counted", func(t *testing.T) {
+		f := newFake()
+		r, _ := run(t, f, Config{})
+		settled(5 * time.Second)
+		counted := func() float64 { return testutil.ToFloat64(r.metrics.answers.WithLabelValues("changed")) }
+		before, answers := observed(t, r.metrics.spread), counted()
+		f.put("web", "passing", 80)
+		settled(5 * time.Second)
+		if observed(t, r.metrics.spread) == before || counted() == answers {
+			t.Errorf("a new service is measured %d times and %v answers changed something", observed(t, r.metrics.spread)-before, counted()-answers)
+		}
+		if got := testutil.ToFloat64(r.metrics.index.WithLabelValues(allServices)); got != float64(f.index) {
+			t.Errorf("the index of the services is %v, want %d", got, f.index)
+		}
+		before = observed(t, r.metrics.spread)
+		f.put("web", "passing", 80)
+		settled(5 * time.Second)
+		if observed(t, r.metrics.spread) == before {
+			t.Error("a change is not measured")
 		}
 	})
 	bubble(t, "a malformed instance is left out alone and counted", func(t *testing.T) {

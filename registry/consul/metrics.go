@@ -19,6 +19,9 @@ type metrics struct {
 	stale       prometheus.Gauge
 	age         prometheus.GaugeFunc
 	lag         prometheus.Gauge
+	answers     *prometheus.CounterVec // by whether they changed the View
+	index       *prometheus.GaugeVec   // by question, of those that see the whole of Consul
+	spread      prometheus.Histogram
 }
 
 func newMetrics(r prometheus.Registerer, f *freshness) (*metrics, error) {
@@ -43,17 +46,36 @@ func newMetrics(r prometheus.Registerer, f *freshness) (*metrics, error) {
 		func() float64 { return f.age(time.Now()).Seconds() })
 	m.lag = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "rollcall_watch_lag_seconds", Help: "How long before its newest answer the server that gave it had heard from its leader."})
+	m.answers = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "rollcall_watch_answers_total", Help: "Answers of Consul, by whether they changed something."}, []string{"result"})
+	m.index = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "rollcall_watch_index", Help: "Consul's index of the newest answer to each question that sees all of it."}, []string{"question"})
+	m.spread = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "rollcall_propagation_seconds", Help: "Time from when a change is known here to when answers show it.",
+		ConstLabels: prometheus.Labels{"source": "consul"}, Buckets: prometheus.ExponentialBuckets(25e-6, 4, 10)})
 	m.stale.Set(1)
+	for _, result := range []string{"changed", "unchanged"} {
+		m.answers.WithLabelValues(result)
+	}
 	for _, kind := range errorKinds {
 		m.errors.WithLabelValues(kind)
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.watches, m.connections, m.errors, m.lastSuccess, m.drift, m.rejected, m.stale, m.age, m.lag} {
+	for _, c := range []prometheus.Collector{m.watches, m.connections, m.errors, m.lastSuccess, m.drift, m.rejected, m.stale, m.age, m.lag, m.answers, m.index, m.spread} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering the metrics of the watches: %w", err)
 		}
 	}
 	return m, nil
+}
+
+// answered counts an answer.
+func (m *metrics) answered(changed bool) {
+	result := "unchanged"
+	if changed {
+		result = "changed"
+	}
+	m.answers.WithLabelValues(result).Inc()
 }

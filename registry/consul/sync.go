@@ -44,7 +44,9 @@ func exchange[T any](ctx context.Context, r *Registry, q question, f *floor, app
 		if q.consistent {
 			a.confirmed, a.floor = true, before
 		}
-		changed, err = apply(&out, a)
+		if changed, err = apply(&out, a); err == nil {
+			r.metrics.answered(changed)
+		}
 		if !errors.Is(err, errOlder) || q.consistent {
 			return a, changed, err
 		}
@@ -97,6 +99,7 @@ func follow[T any](ctx context.Context, r *Registry, s stream, apply func(*T, an
 		retry.succeeded()
 		if s.wide {
 			r.fresh.succeeded(s.path)
+			r.metrics.index.WithLabelValues(s.path).Set(float64(a.index))
 		}
 		at.advance(a.index)
 		cost := paceIdle

@@ -16,6 +16,7 @@ type metrics struct {
 	writes     prometheus.Counter
 	fsync      prometheus.Histogram
 	size       prometheus.Gauge
+	spread     prometheus.Histogram
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -38,6 +39,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "rollcall_store_size_bytes",
 			Help: "Size of the registry's file.",
 		}),
+		spread: with.NewHistogram(prometheus.HistogramOpts{
+			Name:        "rollcall_propagation_seconds",
+			Help:        "Time from when a change is known here to when answers show it.",
+			ConstLabels: prometheus.Labels{"source": "embedded"},
+			Buckets:     prometheus.ExponentialBuckets(25e-6, 4, 10),
+		}),
 	}
 }
 
@@ -51,6 +58,17 @@ func (m *metrics) done(kind opKind, err error) {
 		}[registry.CodeOf(err)]
 	}
 	m.operations.WithLabelValues(kind.String(), result).Inc()
+}
+
+// published measures how long each of a group of operations took, from its request
+// to the View, that changed something.
+func (m *metrics) published(group []*op) {
+	now := time.Now()
+	for _, o := range group {
+		if o.changed {
+			m.spread.Observe(now.Sub(o.now).Seconds())
+		}
+	}
 }
 
 // wrote counts a transaction.

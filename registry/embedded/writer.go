@@ -158,5 +158,6 @@ func (r *Registry) apply(group []*op) error {
 		return err
 	}
 	r.Publish(update)
+	r.metrics.published(group)
 	return nil
 }

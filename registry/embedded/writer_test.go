@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/bbolt"
 
 	"github.com/rollcall-dns/rollcall/registry"
@@ -38,6 +39,31 @@ func together(t *testing.T, r *Registry, ops ...func(context.Context) error) []e
 	close(release)
 	clients.Wait()
 	return errs
+}
+
+// TestOnlyChangesAreMeasured counts how many operations have a time until answers
+// show them.
+func TestOnlyChangesAreMeasured(t *testing.T) {
+	r := open(t, t.TempDir())
+	measured := func() uint64 {
+		alone := prometheus.NewPedanticRegistry()
+		alone.MustRegister(r.metrics.spread)
+		found, err := alone.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found[0].GetMetric()[0].GetHistogram().GetSampleCount()
+	}
+	before := measured()
+	enrol(t, r, web("a"))
+	if got := measured() - before; got != 1 {
+		t.Errorf("a registration is measured %d times", got)
+	}
+	enrol(t, r, web("a"))
+	_ = r.Deregister(t.Context(), registry.Deregistration{InstanceID: "nothing"})
+	if got := measured() - before; got != 1 {
+		t.Errorf("what changes nothing is measured: %d", got-1)
+	}
 }
 
 func codes(errs []error) (codes []registry.Code) {
