@@ -110,7 +110,7 @@ func (n *Node) validate() error {
 		}
 		n.TaggedAddresses[tag] = address
 	}
-	return validateMeta("Meta", n.Meta)
+	return validateMeta("NodeMeta", n.Meta)
 }
 
 func (i *Instance) validate() error {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/rollcall-dns/rollcall/dnsserver"
 	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/registry/admin"
 )
 
 // tracing sends OpenTelemetry traces to a collector, as the standard environment
@@ -109,6 +110,7 @@ func (t *tracing) route() func(pattern string, next http.Handler) http.Handler {
 				trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
 					attribute.String("http.request.method", method), attribute.String("http.route", path),
 					attribute.String("url.path", r.URL.Path), attribute.String("client.address", hostOnly(r.RemoteAddr)),
+					attribute.String("http.request.header.x-request-id", admin.RequestID(r)),
 				))
 			defer span.End()
 			seen := &statusSeen{ResponseWriter: w, status: http.StatusOK}

@@ -135,7 +135,7 @@ func New(cfg Config) (*Server, error) {
 		s.mux.Handle(pattern, s.metrics.measure(pattern, s.serve(s.pprof)))
 	}
 	s.mux.Handle("/", s.metrics.measure("other", s.serve(s.unknownPath)))
-	s.handler = s.guard(s.audit(s.mux))
+	s.handler = identify(s.guard(s.audit(s.mux)))
 	return s, nil
 }
 
@@ -145,15 +145,15 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 // routes is the surface of the endpoint.
 func (s *Server) routes() map[string]handler {
 	return map[string]handler{
-		"PUT /v1/agent/service/register":         s.registerService,
+		"PUT /v1/agent/service/register":         decoded(s.registerService),
 		"PUT /v1/agent/service/deregister/{id}":  s.deregisterService,
 		"PUT /v1/agent/service/maintenance/{id}": s.maintenance,
-		"PUT /v1/agent/check/register":           s.registerCheck,
+		"PUT /v1/agent/check/register":           decoded(s.registerCheck),
 		"PUT /v1/agent/check/deregister/{id...}": s.deregisterCheck,
 		"PUT /v1/agent/check/pass/{id...}":       s.heartbeat(registry.Passing),
 		"PUT /v1/agent/check/warn/{id...}":       s.heartbeat(registry.Warning),
 		"PUT /v1/agent/check/fail/{id...}":       s.heartbeat(registry.Critical),
-		"PUT /v1/agent/check/update/{id...}":     s.updateCheck,
+		"PUT /v1/agent/check/update/{id...}":     decoded(s.updateCheck),
 
 		"GET /v1/agent/services":                   s.agentServices,
 		"GET /v1/agent/service/{id}":               s.agentService,
@@ -166,8 +166,8 @@ func (s *Server) routes() map[string]handler {
 		"GET /v1/log-level":                        s.logLevel,
 		"PUT /v1/log-level":                        s.setLogLevel,
 
-		"PUT /v1/catalog/register":             s.catalogRegister,
-		"PUT /v1/catalog/deregister":           s.catalogDeregister,
+		"PUT /v1/catalog/register":             decoded(s.catalogRegister),
+		"PUT /v1/catalog/deregister":           decoded(s.catalogDeregister),
 		"GET /v1/catalog/services":             s.catalogServices,
 		"GET /v1/catalog/service/{name}":       s.catalogService,
 		"GET /v1/catalog/nodes":                s.catalogNodes,
@@ -216,7 +216,7 @@ func (s *Server) unknownPath(w http.ResponseWriter, r *http.Request) error {
 	if methods != nil {
 		allow := strings.Join(methods, ", ")
 		w.Header().Set("Allow", allow)
-		http.Error(w, fmt.Sprintf("method %s not allowed here, but %s", r.Method, allow), http.StatusMethodNotAllowed)
+		refuse(w, r, http.StatusMethodNotAllowed, fmt.Errorf("method %s not allowed here, but %s", r.Method, allow))
 		return nil
 	}
 	return registry.Errorf(registry.NotFound, "there is nothing at %.200q; GET /openapi.json lists what there is", r.URL.Path)

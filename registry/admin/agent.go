@@ -56,11 +56,7 @@ func (s *serviceRequest) registration() (r registry.Registration, err error) {
 	return r, nil
 }
 
-func (s *Server) registerService(w http.ResponseWriter, r *http.Request) error {
-	var request serviceRequest
-	if err := decode(r, &request); err != nil {
-		return err
-	}
+func (s *Server) registerService(w http.ResponseWriter, r *http.Request, request *serviceRequest) error {
 	registration, err := request.registration()
 	if err != nil {
 		return err
@@ -116,11 +112,7 @@ func (s *Server) maintenance(_ http.ResponseWriter, r *http.Request) error {
 	}}})
 }
 
-func (s *Server) registerCheck(_ http.ResponseWriter, r *http.Request) error {
-	var request checkRequest
-	if err := decode(r, &request); err != nil {
-		return err
-	}
+func (s *Server) registerCheck(_ http.ResponseWriter, r *http.Request, request *checkRequest) error {
 	if request.ID == "" && request.CheckID == "" && request.Name == "" {
 		return badField("Name", "of the check is missing")
 	}
@@ -148,11 +140,7 @@ type checkUpdate struct {
 	Output string
 }
 
-func (s *Server) updateCheck(_ http.ResponseWriter, r *http.Request) error {
-	var update checkUpdate
-	if err := decode(r, &update); err != nil {
-		return err
-	}
+func (s *Server) updateCheck(_ http.ResponseWriter, r *http.Request, update *checkUpdate) error {
 	if update.Status == 0 {
 		return badField("Status", "is missing: passing, warning or critical")
 	}

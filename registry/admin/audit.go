@@ -24,7 +24,7 @@ func (s *Server) audit(next http.Handler) http.Handler {
 		}
 		s.cfg.Logger.LogAttrs(r.Context(), slog.LevelInfo, "audit",
 			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", seen.status),
-			slog.String("from", r.RemoteAddr), slog.String("token", who))
+			slog.String("from", r.RemoteAddr), slog.String("token", who), slog.String("request", RequestID(r)))
 	})
 }
 

@@ -121,11 +121,7 @@ func (c *catalogCheckRequest) registry() registry.Check {
 	}
 }
 
-func (s *Server) catalogRegister(w http.ResponseWriter, r *http.Request) error {
-	var request catalogRequest
-	if err := decode(r, &request); err != nil {
-		return err
-	}
+func (s *Server) catalogRegister(w http.ResponseWriter, r *http.Request, request *catalogRequest) error {
 	if err := s.checkDatacenter(request.Datacenter); err != nil {
 		return err
 	}
@@ -176,11 +172,7 @@ type catalogDeregistration struct {
 }
 
 // catalogDeregister removes what is named; what is not there is as it should be.
-func (s *Server) catalogDeregister(w http.ResponseWriter, r *http.Request) error {
-	var request catalogDeregistration
-	if err := decode(r, &request); err != nil {
-		return err
-	}
+func (s *Server) catalogDeregister(w http.ResponseWriter, r *http.Request, request *catalogDeregistration) error {
 	if request.Node == "" {
 		return badField("Node", "is missing")
 	}

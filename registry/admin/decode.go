@@ -18,21 +18,33 @@ import (
 // maxDepth is how deep the values of a body may lie in one another.
 const maxDepth = 32
 
-// decode reads the body into a struct. It is as strict as can be, because what a
+// decode reads the body into a struct, and returns it. It is as strict as can be, because what a
 // registration does not do as meant is found out much later and elsewhere: a
 // field that is not known, one that is given twice, a value of another type are
 // refused by their names. A field's name is taken as Consul takes it, in any
 // case and with or without underscores.
-func decode(r *http.Request, into any) error {
-	body, err := readBody(r)
+func decode(r *http.Request, into any) (body []byte, err error) {
+	body, err = readBody(r)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return &registry.Error{Code: registry.Invalid, Message: fmt.Sprintf("the body is larger than %d octets", tooLarge.Limit), Err: err}
+		return nil, &registry.Error{Code: registry.Invalid, Message: fmt.Sprintf("the body is larger than %d octets", tooLarge.Limit), Err: err}
 	case err != nil:
-		return badRequest("the body ends early: %w", err)
+		return nil, badRequest("the body ends early: %w", err)
 	}
-	return decodeBody(body, into)
+	return body, decodeBody(body, into)
+}
+
+// decoded is a handler that takes a body.
+func decoded[T any](h func(w http.ResponseWriter, r *http.Request, request *T) error) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var request T
+		body, err := decode(r, &request)
+		if err == nil {
+			err = h(w, r, &request)
+		}
+		return locate(body, err)
+	}
 }
 
 // readBody reads the body, into memory of its size where that is told and small:

@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -32,9 +33,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		}
 		switch {
 		case !s.knownHost(r.Host):
-			http.Error(w, fmt.Sprintf("the host %.80q is none of this endpoint's names", r.Host), http.StatusMisdirectedRequest)
+			refuse(w, r, http.StatusMisdirectedRequest, fmt.Errorf("the host %.80q is none of this endpoint's names", r.Host))
 		case cross.Check(r) != nil:
-			http.Error(w, "a page of another origin may not do this", http.StatusForbidden)
+			refuse(w, r, http.StatusForbidden, errors.New("a page of another origin may not do this"))
 		default:
 			if r, ok := s.admit(w, r); ok {
 				next.ServeHTTP(w, r)
@@ -53,8 +54,8 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 		panic(p)
 	}
 	s.metrics.panics.Inc()
-	s.cfg.Logger.Error("a request ended in a panic", "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-	http.Error(w, "rollcall has a fault that this request shows", http.StatusInternalServerError)
+	s.cfg.Logger.Error("a request ended in a panic", "path", r.URL.Path, "request", RequestID(r), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	refuse(w, r, http.StatusInternalServerError, errors.New("rollcall has a fault that this request shows"))
 }
 
 // knownHost keeps out pages whose own name was made to point here. An address is
@@ -81,7 +82,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*http.Request, b
 	from, now := remote(r), time.Now()
 	if s.guesses.tooMany(from, now) {
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, "too many wrong tokens: wait a second", http.StatusTooManyRequests)
+		refuse(w, r, http.StatusTooManyRequests, errors.New("too many wrong tokens: wait a second"))
 		return nil, false
 	}
 	tokens := s.cfg.Tokens()
@@ -92,9 +93,9 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*http.Request, b
 	if ours == nil {
 		if header != "" || bearer != "" {
 			s.guesses.wrong(from, now)
-			s.cfg.Logger.Warn("a wrong token was shown", "from", r.RemoteAddr, "path", r.URL.Path)
+			s.cfg.Logger.Warn("a wrong token was shown", "from", r.RemoteAddr, "path", r.URL.Path, "request", RequestID(r))
 		}
-		http.Error(w, "a token is needed: X-Consul-Token, or Authorization: Bearer", http.StatusForbidden)
+		refuse(w, r, http.StatusForbidden, errors.New("a token is needed: X-Consul-Token, or Authorization: Bearer"))
 		return nil, false
 	}
 	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, ours))

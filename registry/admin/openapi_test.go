@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -118,6 +119,8 @@ func TestTheDocumentNamesTheFieldsThatAreReadAndWritten(t *testing.T) {
 		"TopNames":                   reflect.TypeFor[TopNames](),
 		"NameWindow":                 reflect.TypeFor[NameWindow](),
 		"NameShare":                  reflect.TypeFor[NameShare](),
+		"Problem":                    reflect.TypeFor[Problem](),
+		"FieldProblem":               reflect.TypeFor[FieldProblem](),
 	} {
 		got := slices.Sorted(maps.Keys(d.Components.Schemas[name].Properties))
 		want := slices.Sorted(slices.Values(fields(of)))
@@ -132,7 +135,8 @@ func fields(of reflect.Type) (names []string) {
 		case f.Anonymous:
 			names = append(names, fields(f.Type)...)
 		case f.Type != reflect.TypeFor[ignored]() && f.Type != reflect.TypeFor[unsupported]():
-			names = append(names, f.Name)
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			names = append(names, cmp.Or(name, f.Name))
 		}
 	}
 	return names

@@ -17,9 +17,9 @@ func (s *Server) serve(h handler) http.Handler {
 		}
 		status := statusOf(err)
 		if status == http.StatusInternalServerError && r.Context().Err() == nil { // else the client left
-			s.cfg.Logger.Error("a request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+			s.cfg.Logger.Error("a request failed", "method", r.Method, "path", r.URL.Path, "request", RequestID(r), "err", err)
 		}
-		http.Error(w, err.Error(), status)
+		refuse(w, r, status, err)
 	})
 }
 
