@@ -111,7 +111,7 @@ func New(config Config) (*Server, error) {
 	s := &Server{config: config}
 	first := &pipeline{
 		newest: &s.newest, registry: config.Registry, logger: config.Logger, freshness: config.Freshness,
-		metrics: newMetrics(), nameLog: newNameLog(), cookies: newCookies(time.Now()), udpSize: config.UDPSize, observers: config.Observers, faults: &s.faults,
+		metrics: newMetrics(), nameLog: newNameLog(), cookies: newCookies(time.Now()), udpSize: config.UDPSize, faults: &s.faults,
 	}
 	if err := s.publish(first, config); err != nil {
 		return nil, err

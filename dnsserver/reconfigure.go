@@ -6,8 +6,8 @@ import (
 )
 
 // Reconfigure answers from now on as another Config says: with its Zones, its
-// Cache, its RateLimit, its Transfers, its Asker, its MaxStale and its Unbundled. All else
-// stays as New was told. The Cache must be another one than before, because what that
+// Cache, its RateLimit, its Transfers, its Asker, its MaxStale, its Unbundled and its
+// Observers. All else stays as New was told. The Cache must be another one than before, because what that
 // holds was made in another way; an Asker that is replaced is still asked by queries
 // that are pending.
 //
@@ -24,6 +24,7 @@ func (s *Server) publish(p *pipeline, config Config) error {
 	config.Registry = p.registry
 	p.zones, p.cache, p.denials = config.Zones, config.Cache, make(denials)
 	p.maxStale, p.transfers, p.asker, p.unbundled = config.MaxStale, config.Transfers, config.Asker, config.Unbundled
+	p.observers = config.Observers
 	if !p.limiter.is(config.RateLimit) {
 		p.limiter = newLimiter(config.RateLimit)
 	}
@@ -44,7 +45,7 @@ func (s *Server) publish(p *pipeline, config Config) error {
 
 // follow goes over to another pipeline.
 func (w *worker) follow(p *pipeline) {
-	w.pipeline, w.resolver = p, p.zones.NewResolver()
+	w.pipeline, w.resolver, w.watches = p, p.zones.NewResolver(), newWatches(p.observers)
 	if w.front != nil {
 		w.front.Publish()
 		w.front = p.cache.NewFront()

@@ -100,3 +100,27 @@ func TestWhatIsCountedAgainstTheLimitStaysCounted(t *testing.T) {
 		t.Error("a limit that was taken away is in force")
 	}
 }
+
+// TestOtherObserversSeeFromThenOn replaces one, whose worker goes on.
+func TestOtherObserversSeeFromThenOn(t *testing.T) {
+	l := newLab(t)
+	l.register(t, registry.Instance{Service: "web", Port: 80, Address: "10.0.0.2"})
+	query, _ := question("web.service.test.", dns.TypeA, 1232).Pack()
+	var before, after int
+	w := l.newWorker("udp")
+	reconfigure := func(observers ...Observer) {
+		t.Helper()
+		if err := l.server.Reconfigure(Config{Zones: l.zones, Cache: l.cache.Successor(100), Observers: observers}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reconfigure(Observer{1, func(*Exchange) { before++ }})
+	w.serve(nil, query, client)
+	reconfigure(Observer{1, func(*Exchange) { after++ }})
+	w.serve(nil, query, client)
+	reconfigure()
+	w.serve(nil, query, client)
+	if before != 1 || after != 1 {
+		t.Errorf("the one before saw %d queries, and the one after %d", before, after)
+	}
+}

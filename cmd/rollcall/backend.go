@@ -28,7 +28,7 @@ type backend struct {
 	freshness func() *registry.Freshness                              // nil: its View is the truth
 	onBehalf  func(ctx context.Context, token string) context.Context // nil: it does not ask whose write it is
 	backup    func(context.Context) (io.ReadCloser, error)            // nil: it makes none
-	setToken  func(string)                                            // replaces the own one; nil: there is none
+	prepare   func(*consulSettings) (follow func(), err error)        // reads them anew; nil: it has none
 	run       func(context.Context) error                             // nil: it needs nobody to run it
 	close     func() error
 }
@@ -68,8 +68,7 @@ func openEmbedded(ctx context.Context, s *settings, metrics prometheus.Registere
 func openConsul(ctx context.Context, s *settings, metrics prometheus.Registerer, traces *tracing) (*backend, error) {
 	c := s.consul
 	config := consul.Config{
-		Address: c.address, Token: c.token, Datacenter: s.datacenter,
-		TLS:     api.TLSConfig{Address: c.serverName, CAFile: c.caFile, CertFile: c.certFile, KeyFile: c.keyFile},
+		Address: c.address, Token: c.token, Datacenter: s.datacenter, TLS: c.tls(),
 		Watches: c.watches, Pinned: c.pinned, Logger: s.logger, Metrics: metrics, Around: traces.transport(),
 	}
 	if s.dataDir != "" {
@@ -81,10 +80,32 @@ func openConsul(ctx context.Context, s *settings, metrics prometheus.Registerer,
 	}
 	b := &backend{
 		Registry: r, node: r.Node(), datacenter: r.Datacenter(), zones: s.zones,
-		freshness: r.Freshness, onBehalf: consul.WithToken, setToken: r.SetToken, run: r.Run, close: r.Close,
+		freshness: r.Freshness, onBehalf: consul.WithToken, run: r.Run, close: r.Close,
+		prepare: func(next *consulSettings) (func(), error) {
+			renew, err := r.PrepareTLS(next.tls())
+			return func() {
+				renew()
+				r.SetToken(next.token)
+				r.SetPinned(next.pinned)
+			}, err
+		},
 	}
 	if b.zones == nil {
 		b.zones = []string{r.Domain()}
 	}
 	return b, nil
+}
+
+// prepared reads anew what settings say of the registry, and returns what puts it in
+// force.
+func (b *backend) prepared(s *settings) (follow func(), err error) {
+	if b.prepare == nil {
+		return func() {}, nil
+	}
+	return b.prepare(s.consul)
+}
+
+// tls says which files connections to Consul are made with.
+func (c *consulSettings) tls() api.TLSConfig {
+	return api.TLSConfig{Address: c.serverName, CAFile: c.caFile, CertFile: c.certFile, KeyFile: c.keyFile}
 }

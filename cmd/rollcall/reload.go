@@ -14,6 +14,7 @@ import (
 
 	"github.com/rollcall-dns/rollcall/cache"
 	"github.com/rollcall-dns/rollcall/dnsserver"
+	"github.com/rollcall-dns/rollcall/dnsserver/dnstap"
 	"github.com/rollcall-dns/rollcall/dnsserver/forward"
 	"github.com/rollcall-dns/rollcall/dnsserver/transfer"
 	"github.com/rollcall-dns/rollcall/zones"
@@ -25,7 +26,9 @@ import (
 var reloadable = []string{
 	"zone", "zone-file", "dnssec-key", "reverse-zone", "ttl", "negative-ttl", "only-passing", "panic-below", "max-answers",
 	"rate-limit", "rate-limit-exempt", "udp-gso", "forward", "forward-for", "forward-private", "transfer-to", "notify", "tsig-key-file", "max-stale",
-	"admin-token-file", "check-allow", "check-concurrency", "consul-token-file", "drain", "log-level",
+	"admin-token-file", "check-allow", "check-concurrency",
+	"consul-token-file", "consul-ca-file", "consul-cert-file", "consul-key-file", "consul-tls-server-name", "consul-pin",
+	"dnstap", "dnstap-every", "trace-queries", "drain", "log-level",
 }
 
 // inForce is what a reload replaces, all at once.
@@ -34,6 +37,7 @@ type inForce struct {
 	zones      *zones.Zones
 	transfers  *transfer.Server
 	asker      *forward.Asker // nil: names of others are refused
+	tap        *dnstap.Tap    // nil: nobody wants to see queries
 	superseded chan struct{}  // closed when something else is in force
 }
 
@@ -79,9 +83,14 @@ func (s *settings) reloaded(next *settings) (merged *settings, changed, kept []s
 	if !slices.Contains(kept, "admin-token-file") {
 		merged.adminTokens, merged.adminTokenFile = next.adminTokens, next.adminTokenFile
 	}
-	if s.consul != nil && next.consul != nil && !slices.Contains(kept, "consul-token-file") {
+	merged.dnstap, merged.traceQueries = next.dnstap, next.traceQueries
+	if s.consul != nil && next.consul != nil {
 		consul := *s.consul
-		consul.token = next.consul.token
+		if !slices.Contains(kept, "consul-token-file") {
+			consul.token = next.consul.token
+		}
+		consul.caFile, consul.certFile, consul.keyFile = next.consul.caFile, next.consul.certFile, next.consul.keyFile
+		consul.serverName, consul.pinned = next.consul.serverName, next.consul.pinned
 		merged.consul = &consul
 	}
 	if !slices.Contains(kept, "admin-addr") { // its default depends on that
@@ -99,6 +108,8 @@ func (s *settings) refuses(name string, next *settings) bool {
 		return len(s.zones) == 0 || len(next.zones) == 0 || s.zones[0] != next.zones[0]
 	case "admin-token-file":
 		return (s.adminTokens == nil) != (next.adminTokens == nil)
+	case "consul-pin", "consul-ca-file", "consul-cert-file", "consul-key-file", "consul-tls-server-name":
+		return s.consul == nil || next.consul == nil
 	case "consul-token-file":
 		return s.consul == nil || next.consul == nil || (s.consul.token == "") != (next.consul.token == "")
 	}
@@ -156,7 +167,7 @@ func (s *server) dnsConfig(now *inForce, c *cache.Cache) dnsserver.Config {
 		Registry: s.registry, Zones: now.zones, Cache: c, Addrs: settings.dnsAddrs, Given: settings.given, Asker: now.asker,
 		TLSAddrs: settings.tlsAddrs, HTTPSAddrs: settings.httpsAddrs, TLS: settings.certificate.config(),
 		Freshness: s.registry.freshness, MaxStale: settings.maxStale, RateLimit: settings.rateLimit, UDPSize: settings.udpSize, Unbundled: !settings.udpGSO,
-		Transfers: now.transfers, Logger: settings.logger, Metrics: s.answers, Observers: s.observers(),
+		Transfers: now.transfers, Logger: settings.logger, Metrics: s.answers, Observers: s.observers(now),
 	}
 }
 
@@ -199,7 +210,16 @@ func (s *server) tryReload(ctx context.Context) (kept []string, err error) {
 	newest := s.cache.Successor(merged.maxAnswers)
 	now := &inForce{
 		settings: merged, zones: z, transfers: old.transfers.Successor(s.transferConfig(merged, z)),
-		asker: old.asker, superseded: make(chan struct{}),
+		asker: old.asker, tap: old.tap, superseded: make(chan struct{}),
+	}
+	if slices.Contains(changed, "dnstap") {
+		if now.tap, err = s.openTap(merged); err != nil {
+			return nil, err
+		}
+	}
+	follow, err := s.registry.prepared(merged)
+	if err != nil {
+		return nil, err
 	}
 	if slices.ContainsFunc(changed, func(name string) bool { return strings.HasPrefix(name, "forward") }) {
 		if now.asker, err = s.openAsker(merged); err != nil {
@@ -215,9 +235,7 @@ func (s *server) tryReload(ctx context.Context) (kept []string, err error) {
 	s.cache = newest
 	s.health.Allow(merged.checkAllow)
 	s.health.Limit(merged.checkConcurrency)
-	if s.registry.setToken != nil {
-		s.registry.setToken(merged.consul.token)
-	}
+	follow()
 	if merged.level != nil {
 		merged.level.Set(next.level.Level())
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -125,6 +126,27 @@ func TestConsulsTokenIsReadAnew(t *testing.T) {
 	}
 	if merged, _, kept = with("f", "old").reloaded(with("", "")); merged.consul.token != "old" || len(kept) != 1 {
 		t.Errorf("without a file the token is %q, and %v are kept", merged.consul.token, kept)
+	}
+}
+
+// TestWhatConcernsConsulIsReadAnew but not which Consul it is, nor without one.
+func TestWhatConcernsConsulIsReadAnew(t *testing.T) {
+	with := func(consul *consulSettings, values map[string]string) *settings {
+		return &settings{consul: consul, values: values}
+	}
+	old := with(&consulSettings{address: "a", watches: 150}, map[string]string{"consul-addr": "a", "consul-pin": "[]", "consul-ca-file": "", "consul-watches": "150"})
+	next := with(&consulSettings{address: "b", watches: 100, pinned: []string{"web"}, caFile: "ca.pem", serverName: "consul.example"},
+		map[string]string{"consul-addr": "b", "consul-pin": "[web]", "consul-ca-file": "ca.pem", "consul-watches": "100"})
+	merged, changed, kept := old.reloaded(next)
+	want := consulSettings{address: "a", watches: 150, pinned: []string{"web"}, caFile: "ca.pem", serverName: "consul.example"}
+	if got := *merged.consul; !reflect.DeepEqual(got, want) {
+		t.Errorf("in force is %+v, want %+v", got, want)
+	}
+	if strings.Join(changed, " ") != "consul-ca-file consul-pin" || strings.Join(kept, " ") != "consul-addr consul-watches" {
+		t.Errorf("changed %v, kept %v", changed, kept)
+	}
+	if _, changed, kept = with(nil, map[string]string{"consul-pin": "[]"}).reloaded(next); changed != nil || len(kept) != 4 {
+		t.Errorf("without a Consul: changed %v, kept %v", changed, kept)
 	}
 }
 

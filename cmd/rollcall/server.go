@@ -59,7 +59,7 @@ type server struct {
 	reloading  sync.Mutex // there is one reload at a time
 	reloads    *reloads
 	tracing    *tracing    // nil: nothing is traced
-	tap        *dnstap.Tap // nil: nobody wants to see queries
+	firstTap   *dnstap.Tap // of those that follow each other; nil: nobody wanted to see queries ever
 }
 
 // newServer opens the registry, takes the addresses and registers rollcall
@@ -107,7 +107,11 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	if err != nil {
 		return err
 	}
-	s.current.Store(&inForce{settings: s.settings, zones: z, transfers: transfers, asker: asker, superseded: make(chan struct{})})
+	tap, err := s.openTap(s.settings)
+	if err != nil {
+		return err
+	}
+	s.current.Store(&inForce{settings: s.settings, zones: z, transfers: transfers, asker: asker, tap: tap, superseded: make(chan struct{})})
 	metrics.MustRegister(newPanicMetric(s.registry.View, s.zones))
 	s.settings.certificate.measure(metrics, "dns")
 	s.settings.adminCertificate.measure(metrics, "http")
@@ -118,9 +122,6 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		return fmt.Errorf("register the metrics of zone files: %w", err)
 	}
 	if s.cache, err = cache.New(cache.Config{MaxBytes: cacheBytes, MaxAnswers: s.settings.maxAnswers, Metrics: metrics}); err != nil {
-		return err
-	}
-	if err := s.openTap(); err != nil {
 		return err
 	}
 	s.answers = prometheus.NewRegistry()
@@ -236,9 +237,7 @@ func (s *server) run(ctx context.Context) error {
 			group.Go(func() error { return c.run(serving) })
 		}
 	}
-	if s.tap != nil {
-		group.Go(func() error { return s.tap.Run(serving) })
-	}
+	group.Go(func() error { return s.showQueries(serving) })
 	if s.registry.run != nil {
 		group.Go(func() error { return s.registry.run(serving) })
 	}

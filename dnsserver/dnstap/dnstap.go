@@ -74,10 +74,15 @@ func Parse(text string) (network, address string, err error) {
 // Tap is an Observer's side and the collector's. See takes what is seen, and Run
 // sends it.
 type Tap struct {
-	config  Config
-	queue   chan *frames
-	bytes   atomic.Int64 // in the queue
-	free    chan *frames // to be used again
+	config Config
+	queue  chan *frames
+	bytes  atomic.Int64 // in the queue
+	free   chan *frames // to be used again
+	*counts
+}
+
+// counts are those of a Tap and its successors.
+type counts struct {
 	sent    atomic.Uint64
 	dropped atomic.Uint64
 	up      atomic.Bool
@@ -91,10 +96,7 @@ type frames struct {
 
 // New returns a Tap of a Config.
 func New(config Config) (*Tap, error) {
-	if config.Logger == nil {
-		config.Logger = slog.New(slog.DiscardHandler)
-	}
-	t := &Tap{config: config, queue: make(chan *frames, queueFrames), free: make(chan *frames, freeFrames)}
+	t := newTap(config, new(counts))
 	if config.Metrics == nil {
 		return t, nil
 	}
@@ -120,6 +122,17 @@ func New(config Config) (*Tap, error) {
 	}
 	return t, nil
 }
+
+func newTap(config Config, c *counts) *Tap {
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Tap{config: config, queue: make(chan *frames, queueFrames), free: make(chan *frames, freeFrames), counts: c}
+}
+
+// Successor returns a Tap of another Config, whose frames are counted with those of t.
+// Its Run begins when t's has ended.
+func (t *Tap) Successor(config Config) *Tap { return newTap(config, t.counts) }
 
 // Observer returns what sees one exchange in so many.
 func (t *Tap) Observer(every int) dnsserver.Observer {

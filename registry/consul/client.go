@@ -138,7 +138,7 @@ func kindOf(err error) (kind string, after time.Duration) {
 // newClient returns a client of Consul's API that never has more than the given
 // number of connections open: whoever needs one more waits for it. It counts
 // them, gives up on dead ones within half a minute, and reads no endless answer.
-func newClient(c Config, connections prometheus.Gauge) (*api.Client, *http.Transport, error) {
+func newClient(c Config, connections prometheus.Gauge) (*api.Client, *transport, error) {
 	config := api.DefaultConfig()
 	if c.Address != "" {
 		config.Address = c.Address
@@ -151,8 +151,8 @@ func newClient(c Config, connections prometheus.Gauge) (*api.Client, *http.Trans
 	if unix {
 		config.Address = "http://consul"
 	}
-	transport := config.Transport
-	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+	pattern := config.Transport
+	pattern.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if unix {
 			network, address = "unix", path
 		}
@@ -163,15 +163,11 @@ func newClient(c Config, connections prometheus.Gauge) (*api.Client, *http.Trans
 		connections.Inc()
 		return &countedConn{Conn: conn, closed: sync.OnceFunc(connections.Dec)}, nil
 	}
-	transport.MaxConnsPerHost = c.Watches
-	transport.MaxIdleConnsPerHost = c.Watches
-	transport.MaxIdleConns = c.Watches
-	transport.IdleConnTimeout = 30 * time.Second
-	tls, err := api.SetupTLSConfig(mergeTLS(c.TLS, api.DefaultConfig().TLSConfig))
-	if err != nil {
-		return nil, nil, fmt.Errorf("setting up TLS with Consul: %w", err)
-	}
-	transport.TLSClientConfig = tls
+	pattern.MaxConnsPerHost = c.Watches
+	pattern.MaxIdleConnsPerHost = c.Watches
+	pattern.MaxIdleConns = c.Watches
+	pattern.IdleConnTimeout = 30 * time.Second
+	transport := &transport{tls: c.tls, pattern: pattern}
 	config.HttpClient = &http.Client{Transport: &bounded{transport: transport}}
 	if c.network != nil {
 		config.HttpClient.Transport = &bounded{transport: c.network}
@@ -201,22 +197,6 @@ func (b bearer) RoundTrip(request *http.Request) (*http.Response, error) {
 		request.Header.Set("X-Consul-Token", token)
 	}
 	return b.RoundTripper.RoundTrip(request)
-}
-
-// mergeTLS fills what c leaves open from Consul's environment variables.
-func mergeTLS(c, env api.TLSConfig) *api.TLSConfig {
-	fill := func(to *string, from string) {
-		if *to == "" {
-			*to = from
-		}
-	}
-	fill(&c.Address, env.Address)
-	fill(&c.CAFile, env.CAFile)
-	fill(&c.CAPath, env.CAPath)
-	fill(&c.CertFile, env.CertFile)
-	fill(&c.KeyFile, env.KeyFile)
-	c.InsecureSkipVerify = c.InsecureSkipVerify || env.InsecureSkipVerify
-	return &c
 }
 
 type countedConn struct {

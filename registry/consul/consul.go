@@ -19,6 +19,7 @@ package consul
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,9 +56,10 @@ type Config struct {
 	// such as tracing it; nil: nothing is done.
 	Around func(http.RoundTripper) http.RoundTripper
 
-	own     *atomic.Pointer[string] // Token, for all datacenters; nil: it is made
-	alone   bool                    // it is one that another stands in front of a datacenter with
-	network http.RoundTripper       // in tests, what stands in for Consul
+	own     *atomic.Pointer[string]     // Token, for all datacenters; nil: it is made
+	tls     *atomic.Pointer[tls.Config] // TLS, likewise, as its files were read last
+	alone   bool                        // it is one that another stands in front of a datacenter with
+	network http.RoundTripper           // in tests, what stands in for Consul
 }
 
 const (
@@ -74,7 +76,7 @@ type Registry struct {
 	log       *slog.Logger
 	metrics   *metrics
 	client    *api.Client
-	transport *http.Transport
+	transport *transport
 	fresh     *freshness
 	agent     atomic.Pointer[agent]
 	elsewhere *elsewhere // what lies beyond; nil for one that is alone
@@ -94,6 +96,7 @@ type Registry struct {
 	nodes      floor
 	checks     floor
 	nodeChecks map[string][]*registry.Check // by node, as all checks were last time
+	pins       []string                     // services that are watched whether somebody asks for them or not
 	queue      []*tracked
 	awaiting   int             // services that the first sync waits for
 	settled    map[string]bool // wide questions that were answered
@@ -121,6 +124,14 @@ func Open(ctx context.Context, c Config) (*Registry, error) {
 		c.own = new(atomic.Pointer[string])
 		c.own.Store(&c.Token)
 	}
+	if c.tls == nil {
+		config, err := readTLS(c.TLS)
+		if err != nil {
+			return nil, err
+		}
+		c.tls = new(atomic.Pointer[tls.Config])
+		c.tls.Store(config)
+	}
 	fresh := newFreshness(c.Logger)
 	m, err := newMetrics(c.Metrics, fresh)
 	if err != nil {
@@ -130,7 +141,7 @@ func Open(ctx context.Context, c Config) (*Registry, error) {
 	r := &Registry{
 		config: c, log: c.Logger, metrics: m, fresh: fresh, amnesty: amnesty,
 		wanted: make(chan struct{}, 1), queued: make(chan struct{}, 1), round: make(chan struct{}, 1),
-		settled: make(map[string]bool),
+		settled: make(map[string]bool), pins: c.Pinned,
 	}
 	r.clock.Store(1)
 	r.tracked.Store(&map[string]*tracked{})
@@ -305,6 +316,19 @@ func (r *Registry) Close() error {
 	return nil
 }
 
+// SetPinned replaces Config's Pinned. Services that are pinned no longer are watched
+// as long as somebody asks for them.
+func (r *Registry) SetPinned(names []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pins = names
+	for _, t := range *r.tracked.Load() {
+		t.pinned = r.pinned(t.key)
+	}
+	signal(r.wanted)
+}
+
+// pinned tells whether a service is. The caller holds mu.
 func (r *Registry) pinned(key string) bool {
-	return slices.ContainsFunc(r.config.Pinned, func(name string) bool { return lower(name) == key })
+	return slices.ContainsFunc(r.pins, func(name string) bool { return lower(name) == key })
 }

@@ -226,6 +226,28 @@ func TestWatch(t *testing.T) {
 		settled(5 * time.Second)
 		expect(t, "watches", r.watching.Load(), int32(0))
 	})
+	bubble(t, "services can be pinned later, and no longer be", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		f.put("db", "passing", 80)
+		r, _ := run(t, f, Config{Pinned: []string{"web"}})
+		settled(5 * time.Second)
+		watched := func() (names []string) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			for name, t := range *r.tracked.Load() {
+				if t.stop != nil {
+					names = append(names, name)
+				}
+			}
+			slices.Sort(names)
+			return names
+		}
+		expect(t, "watched", watched(), []string{"web"})
+		r.SetPinned([]string{"DB", "consul"})
+		settled(5 * time.Second)
+		expect(t, "watched", watched(), []string{"consul", "db"})
+	})
 	bubble(t, "the budget is kept, and nobody is asked for in vain", func(t *testing.T) {
 		f := newFake()
 		for n := range 300 {

@@ -1,0 +1,110 @@
+package consul
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// writeCertificate writes a certificate of a name, and its key, into files.
+func writeCertificate(t *testing.T, cert, key, name string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestRenewedFilesOfTLSAreShown has a server say who connects to it, and count how
+// often somebody does.
+func TestRenewedFilesOfTLSAreShown(t *testing.T) {
+	dir := t.TempDir()
+	cert, key, ca := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), filepath.Join(dir, "ca.pem")
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.TLS.PeerCertificates[0].Subject.CommonName)
+	}))
+	var connections atomic.Int32
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, VerifyConnection: func(tls.ConnectionState) error { connections.Add(1); return nil }}
+	server.StartTLS()
+	defer server.Close()
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files := api.TLSConfig{Address: "example.com", CAFile: ca, CertFile: cert, KeyFile: key}
+	writeCertificate(t, cert, key, "first")
+	config, err := readTLS(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Registry{config: Config{tls: new(atomic.Pointer[tls.Config])}}
+	r.config.tls.Store(config)
+	over := &transport{tls: r.config.tls, pattern: &http.Transport{}}
+	defer over.CloseIdleConnections()
+	ask := func() string {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), "GET", server.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := over.RoundTrip(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		text, _ := io.ReadAll(response.Body)
+		return string(text)
+	}
+	renew := func() {
+		t.Helper()
+		follow, err := r.PrepareTLS(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		follow()
+	}
+	expect(t, "who asks", ask(), "first")
+	renew()
+	expect(t, "who asks after files were read that are the same", ask(), "first")
+	expect(t, "connections", connections.Load(), int32(1))
+	writeCertificate(t, cert, key, "second")
+	expect(t, "who asks before they are read", ask(), "first")
+	renew()
+	expect(t, "who asks then", ask(), "second")
+	expect(t, "connections", connections.Load(), int32(2))
+	if err := os.WriteFile(key, []byte("no key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.PrepareTLS(files); err == nil {
+		t.Error("a file that holds no key is no mistake")
+	}
+	expect(t, "who asks while the files are wrong", ask(), "second")
+}
