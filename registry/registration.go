@@ -29,6 +29,11 @@ type Registration struct {
 	Checks []Check
 	// ReplaceChecks drops those checks of the instance that Checks does not name.
 	ReplaceChecks bool
+	// If, when set, makes the registration conditional: it is asked with the View
+	// that the registration is about to change, and its error is the outcome. It may
+	// be asked more than once, must not wait, and is not asked by every Registry: one
+	// that cannot refuses the registration, as Invalid.
+	If func(*View) error
 }
 
 // Bounds on what may be registered. They keep any one name within DNS's 255

@@ -73,6 +73,8 @@ type Deregistration struct {
 	// conditional: it happens only while CheckID, a check of it, has been critical
 	// since exactly then. Otherwise the error's code is Conflict.
 	CriticalSince time.Time
+	// If, when set, makes it conditional as that of a Registration does.
+	If func(*View) error
 }
 
 // StatusUpdate is the result of a check.

@@ -11,6 +11,7 @@ package admin
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -97,6 +98,7 @@ type Server struct {
 	traffic *trafficLog
 	names   *nameLog
 	guesses guesses
+	life    string        // names this one in tags: after a restart an index may stand for something else
 	closing chan struct{} // closed when waiting requests must end
 }
 
@@ -113,7 +115,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Metrics), mux: http.NewServeMux(), plainly: plainly, closing: make(chan struct{})}
+	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Metrics), mux: http.NewServeMux(), plainly: plainly, life: rand.Text()[:8], closing: make(chan struct{})}
 	if cfg.Traffic != nil {
 		s.traffic = newTrafficLog(cfg.Traffic)
 	}

@@ -62,6 +62,7 @@ func (s *Server) registerService(w http.ResponseWriter, r *http.Request, request
 		return err
 	}
 	registration.ReplaceChecks = truthy(r, "replace-existing-checks")
+	registration.If = s.condition(r, cmp.Or(request.ID, request.Name))
 	if err := s.cfg.Registry.Register(r.Context(), registration); err != nil {
 		return err
 	}
@@ -80,7 +81,8 @@ func notice(w http.ResponseWriter, notices []string) {
 }
 
 func (s *Server) deregisterService(_ http.ResponseWriter, r *http.Request) error {
-	return s.cfg.Registry.Deregister(r.Context(), registry.Deregistration{InstanceID: r.PathValue("id")})
+	id := r.PathValue("id")
+	return s.cfg.Registry.Deregister(r.Context(), registry.Deregistration{InstanceID: id, If: s.condition(r, id)})
 }
 
 // noReason is Consul's text for a maintenance of which nobody said why.

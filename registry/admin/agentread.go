@@ -73,6 +73,9 @@ func (s *Server) agentService(w http.ResponseWriter, r *http.Request) error {
 		}
 		if !waiting || shown.ContentHash != hash {
 			w.Header().Set("X-Consul-ContentHash", shown.ContentHash)
+			if notModified(w, r, `"`+shown.ContentHash+`"`) {
+				return nil
+			}
 			return reply(w, r, shown)
 		}
 		select {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -86,6 +87,9 @@ func (s *Server) replyIndexed(w http.ResponseWriter, r *http.Request, found resu
 	header.Set("X-Consul-KnownLeader", strconv.FormatBool(leader))
 	header.Set("X-Consul-LastContact", strconv.FormatInt(age.Milliseconds(), 10))
 	header.Set("X-Consul-Effective-Consistency", consistency)
+	if notModified(w, r, fmt.Sprintf(`W/"%s-%d"`, s.life, found.index)) {
+		return nil
+	}
 	return reply(w, r, found.value)
 }
 

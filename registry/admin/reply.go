@@ -29,6 +29,9 @@ func statusOf(err error) int {
 	if errors.As(err, &tooLarge) {
 		return http.StatusRequestEntityTooLarge
 	}
+	if errors.Is(err, errChanged) {
+		return http.StatusPreconditionFailed
+	}
 	switch registry.CodeOf(err) {
 	case registry.Invalid:
 		return http.StatusBadRequest

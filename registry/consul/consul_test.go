@@ -116,6 +116,17 @@ func TestSync(t *testing.T) {
 			t.Errorf("the view's index %d is below Consul's", r.View().Index())
 		}
 	})
+	bubble(t, "a write that is made conditional is refused", func(t *testing.T) {
+		r, _ := run(t, newFake(), Config{})
+		settled(time.Second)
+		never := func(*registry.View) error { t.Error("the condition was looked at, which proves nothing"); return nil }
+		for _, err := range []error{
+			r.Register(t.Context(), registry.Registration{Instance: &registry.Instance{Service: "web"}, If: never}),
+			r.Deregister(t.Context(), registry.Deregistration{InstanceID: "web", If: never}),
+		} {
+			expect(t, "code", registry.CodeOf(err), registry.Invalid)
+		}
+	})
 	bubble(t, "the time from an answer to the view is measured, and answers are counted", func(t *testing.T) {
 		f := newFake()
 		r, _ := run(t, f, Config{})

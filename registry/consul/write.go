@@ -56,10 +56,16 @@ func (r *Registry) local(node string) bool {
 	return node == "" || lower(node) == lower(r.Node())
 }
 
+// errUnconditional: Consul's agent takes no condition, and to look before is not the same.
+var errUnconditional = registry.Errorf(registry.Invalid, "in front of Consul a registration cannot be made conditional: its agent knows no conditions")
+
 // Register implements registry.Registry.
 func (r *Registry) Register(ctx context.Context, reg registry.Registration) error {
 	if err := reg.Validate(); err != nil {
 		return err
+	}
+	if reg.If != nil {
+		return errUnconditional
 	}
 	node := cmp.Or(reg.Node.Name, r.Node())
 	if node == "" {
@@ -252,6 +258,9 @@ func catalogCheck(node string, c *registry.Check, status registry.Status, output
 
 // Deregister implements registry.Registry.
 func (r *Registry) Deregister(ctx context.Context, d registry.Deregistration) error {
+	if d.If != nil {
+		return errUnconditional
+	}
 	node := cmp.Or(d.Node, r.Node())
 	key := ""
 	if i := r.View().Instance(node, d.InstanceID); i != nil {

@@ -55,9 +55,25 @@ func (o *op) setNode(name string) {
 	}
 }
 
+// condition returns what decides whether the operation is carried out; nil: nothing.
+func (o *op) condition() func(*registry.View) error {
+	switch o.kind {
+	case opRegister:
+		return o.registration.If
+	case opDeregister:
+		return o.deregistration.If
+	}
+	return nil
+}
+
 // apply carries the operation out in a Txn. It looks before it changes
 // anything, so that one that fails leaves the Txn as it was.
 func (o *op) apply(t *registry.Txn, own string) error {
+	if may := o.condition(); may != nil {
+		if err := may(t.View()); err != nil {
+			return err
+		}
+	}
 	switch o.kind {
 	case opRegister:
 		return register(t, &o.registration, o.now)

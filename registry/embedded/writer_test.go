@@ -159,3 +159,22 @@ func TestClosingAnswersAllThatWait(t *testing.T) {
 		clients.Wait()
 	}
 }
+
+// TestAConditionSeesWhatCameBeforeInItsGroup has two operations that want there to be
+// none of an instance carried out together.
+func TestAConditionSeesWhatCameBeforeInItsGroup(t *testing.T) {
+	r := open(t, t.TempDir())
+	first := func(ctx context.Context) error {
+		registration := web("a")
+		registration.If = func(v *registry.View) error {
+			if v.Instance("n1", "a") != nil {
+				return registry.Errorf(registry.Conflict, "it is there")
+			}
+			return nil
+		}
+		return r.Register(ctx, registration)
+	}
+	if got := codes(together(t, r, first, first, deregisters(r, "a"), first)); !slices.Equal(got, []registry.Code{ok, registry.Conflict, ok, ok}) {
+		t.Errorf("the outcomes are %v", got)
+	}
+}
