@@ -121,11 +121,10 @@ func newMetrics() *metrics {
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
 		}, []string{"proto"})
 	}
-	sizes := []float64{32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1232, 2048, 4096, 16384, 65535}
 	return &metrics{
 		duration:  histogram("request_duration_seconds", "Time from a query to its reply, of one query in 64.", prometheus.ExponentialBuckets(250e-9, 4, 10)),
-		asked:     histogram("request_size_bytes", "Size of a query, of one in 64.", sizes),
-		replied:   histogram("response_size_bytes", "Size of a reply that waited for nobody, before any padding, of one query in 64.", sizes),
+		asked:     histogram("request_size_bytes", "Size of a query, of one in 64.", []float64{32, 64, 128, 256, 512}),
+		replied:   histogram("response_size_bytes", "Size of a reply that waited for nobody, before any padding, of one query in 64.", []float64{64, 128, 256, 512, 1024, 1232, 4096, 16384}),
 		requests:  desc("requests_total", "Queries received.", "proto", "family", "type"),
 		responses: desc("responses_total", "Replies sent.", "proto", "rcode"),
 		dropped:   desc("dropped_total", "Messages that got no reply.", "proto", "reason"),

@@ -129,8 +129,8 @@ func (p *primary) register(id, address string) {
 	put(p.T, p.url+"/v1/agent/service/register", object{"ID": id, "Name": "web", "Tags": []string{"v1"}, "Port": 80, "Address": address})
 }
 
-// measure returns a measurement of rollcall's.
-func (p *primary) measure(name string) int {
+// metrics returns all of rollcall's.
+func (p *primary) metrics() string {
 	p.Helper()
 	response, err := http.Get(p.url + "/metrics")
 	if err != nil {
@@ -138,7 +138,13 @@ func (p *primary) measure(name string) int {
 	}
 	defer response.Body.Close()
 	text, _ := io.ReadAll(response.Body)
-	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (\d+)$`).FindStringSubmatch(string(text))
+	return string(text)
+}
+
+// measure returns one of them.
+func (p *primary) measure(name string) int {
+	p.Helper()
+	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (\d+)$`).FindStringSubmatch(p.metrics())
 	if found == nil {
 		p.Fatalf("there is no %s", name)
 	}
@@ -224,6 +230,11 @@ func TestASecondaryFollows(t *testing.T) {
 			p.register("web-3", "10.0.0.3")
 			consultest.Eventually(t, 4*time.Second, "the secondary has what was registered after a restart", finds(2))
 			p.compare()
+			of := fmt.Sprintf(`{secondary=%q,zone="rollcall.internal."} `, p.secondary)
+			consultest.Eventually(t, 15*time.Second, "rollcall knows that the secondary follows", func() bool {
+				text := p.metrics()
+				return strings.Contains(text, "rollcall_transfer_secondary_reachable"+of+"1\n") && strings.Contains(text, "rollcall_transfer_secondary_behind_seconds"+of+"0\n")
+			})
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 // answers itself, and so each is asked for its SOA record now and then.
 
 const (
+	askFirst = 5 * time.Second // after it was told of the zone for the first time
 	askEvery = 30 * time.Second
 	askWait  = 3 * time.Second // for the reply
 )
@@ -27,8 +28,8 @@ func (s *Server) follow(ctx context.Context, zone *zones.Zone, target Target) er
 	defer s.metrics.reachable.DeleteLabelValues(labels...)
 	defer s.metrics.behind.DeleteLabelValues(labels...)
 	mark, since := zone.Serial(s.config.Registry.View()), time.Now()
-	for {
-		if pause(ctx, askEvery); ctx.Err() != nil {
+	for wait := askFirst; ; wait = askEvery {
+		if pause(ctx, wait); ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if !s.synced(zone) {
