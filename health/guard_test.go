@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -38,28 +39,44 @@ func guarded(t *testing.T, config Config) (*Runner, *registry.Check) {
 }
 
 func TestWhereChecksMayGo(t *testing.T) {
-	r, c := guarded(t, Config{Allow: prefixes("10.0.0.0/8", "127.0.0.0/8"), Forbidden: netip.MustParseAddrPort("0.0.0.0:5380")})
+	r, c := guarded(t, Config{Allow: prefixes("10.0.0.0/8", "127.0.0.0/8"), Forbidden: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:5380"), netip.MustParseAddrPort("127.0.0.1:5300")}})
 	for address, want := range map[string]string{
-		"192.0.2.10:80":               "",
-		"[::ffff:192.0.2.10]:80":      "",
-		"192.0.2.1:80":                "",
-		"[2001:db8::10]:80":           "",
-		"10.9.9.9:80":                 "",
-		"127.0.0.1:80":                "",
-		"127.0.0.1:5380":              "own HTTP endpoint",
-		"[::ffff:127.0.0.1]:5380":     "own HTTP endpoint",
-		"192.0.2.11:80":               "--check-allow",
-		"8.8.8.8:53":                  "--check-allow",
-		"[2001:db8::11]:80":           "--check-allow",
-		"169.254.169.254:80":          "no check may go",
-		"[::ffff:169.254.169.254]:80": "no check may go",
-		"[fe80::1]:80":                "no check may go",
-		"[fd00:ec2::254]:80":          "no check may go",
-		"0.0.0.0:80":                  "no check may go",
-		"[::]:80":                     "no check may go",
-		"224.0.0.1:80":                "no check may go",
-		"[ff02::1]:80":                "no check may go",
-		"255.255.255.255:80":          "no check may go",
+		"192.0.2.10:80":                 "",
+		"[::ffff:192.0.2.10]:80":        "",
+		"192.0.2.1:80":                  "",
+		"[2001:db8::10]:80":             "",
+		"10.9.9.9:80":                   "",
+		"127.0.0.1:80":                  "",
+		"127.0.0.1:5380":                "own endpoints",
+		"[::ffff:127.0.0.1]:5380":       "own endpoints",
+		"127.0.0.1:5300":                "own endpoints",
+		"127.0.0.2:5300":                "", // which is another's
+		"[64:ff9b::10.9.9.9]:80":        "--check-allow",
+		"[64:ff9b::127.0.0.1]:80":       "no check may go",
+		"[64:ff9b::a9fe:a9fe]:80":       "no check may go",
+		"[64:ff9b:1::a9fe:a9fe]:80":     "no check may go",
+		"[2002:a9fe:a9fe::1]:80":        "no check may go",
+		"[::169.254.169.254]:80":        "no check may go",
+		"[::ffff:0:169.254.169.254]:80": "no check may go",
+		"[::127.0.0.1]:80":              "no check may go",
+		"100.100.100.200:80":            "no check may go",
+		"168.63.129.16:80":              "no check may go",
+		"192.0.0.192:80":                "no check may go",
+		"[fd20:ce::254]:80":             "no check may go",
+		"[fe80::a9fe:a9fe%lo]:80":       "no check may go",
+		"169.254.170.2:80":              "no check may go",
+		"192.0.2.11:80":                 "--check-allow",
+		"8.8.8.8:53":                    "--check-allow",
+		"[2001:db8::11]:80":             "--check-allow",
+		"169.254.169.254:80":            "no check may go",
+		"[::ffff:169.254.169.254]:80":   "no check may go",
+		"[fe80::1]:80":                  "no check may go",
+		"[fd00:ec2::254]:80":            "no check may go",
+		"0.0.0.0:80":                    "no check may go",
+		"[::]:80":                       "no check may go",
+		"224.0.0.1:80":                  "no check may go",
+		"[ff02::1]:80":                  "no check may go",
+		"255.255.255.255:80":            "no check may go",
 	} {
 		err := r.permit(c, netip.MustParseAddrPort(address))
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
@@ -85,6 +102,27 @@ func TestACheckUnderTheNameThatIsRegistered(t *testing.T) {
 	check.Definition.HTTP = "https://other.example.com/health"
 	if err := r.permit(&check, netip.MustParseAddrPort("198.51.100.1:443")); err == nil {
 		t.Error("another name leads there, too")
+	}
+}
+
+// TestLoopbackIsOnlyWhoseAddressItIs registers instances that may go nowhere but to
+// themselves: what leads to loopback without saying so does not get there.
+func TestLoopbackIsOnlyWhoseAddressItIs(t *testing.T) {
+	r, c := guarded(t, Config{})
+	err := r.config.Registry.Register(t.Context(), registry.Registration{Node: registry.Node{Name: "n1", Address: "127.0.0.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := netip.MustParseAddrPort("127.0.0.1:80")
+	for address, own := range map[string]bool{"192.0.2.10": false, "": false, "localhost": false, "rebind.example.com": false, "127.0.0.2": false, "127.0.0.1": true} {
+		if err := r.config.Registry.Register(t.Context(), registry.Registration{Instance: &registry.Instance{Service: "web", Address: address, Port: 80}}); err != nil {
+			t.Fatal(err)
+		}
+		check := *c
+		check.Definition = &registry.Definition{HTTP: "http://" + cmp.Or(address, "localhost") + "/", Interval: time.Second}
+		if err := r.permit(&check, to); (err == nil) != own {
+			t.Errorf("an instance at %q: %v", address, err)
+		}
 	}
 }
 

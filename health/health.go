@@ -29,10 +29,10 @@ import (
 // Config says what a Runner runs.
 type Config struct {
 	Registry    registry.Registry
-	Allow       []netip.Prefix // where checks may go, beside their instance's own address
-	Forbidden   netip.AddrPort // where none may go: the endpoint that they are registered at
-	Concurrency int            // probes at once at most; zero: 256
-	Repeat      bool           // report each result, news or not, to a registry where they lapse
+	Allow       []netip.Prefix   // where checks may go, beside their instance's own address
+	Forbidden   []netip.AddrPort // where none may go: the endpoint that they are registered at, and those that are told of them
+	Concurrency int              // probes at once at most; zero: 64
+	Repeat      bool             // report each result, news or not, to a registry where they lapse
 	// Around is told of each probe before it runs, and the function that it returns
 	// of what was found: so can a probe be traced. nil: nobody is told.
 	Around  func(context.Context, *registry.Check) (context.Context, func(status registry.Status, output string))
@@ -96,7 +96,7 @@ func (r *Runner) Limit(concurrency int) {
 }
 
 // defaultConcurrency is what there are at once where nobody says how many.
-const defaultConcurrency = 256
+const defaultConcurrency = 64
 
 // Allow replaces the networks that checks may go to, from the next connection on.
 func (r *Runner) Allow(networks []netip.Prefix) { r.allow.Store(&networks) }

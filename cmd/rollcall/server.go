@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -85,7 +86,7 @@ func newServer(ctx context.Context, settings *settings) (_ *server, err error) {
 	}
 	s.health = health.New(health.Config{
 		Registry: s.registry, Logger: settings.logger, Metrics: metrics, Concurrency: settings.checkConcurrency,
-		Repeat: settings.consul != nil, Allow: settings.checkAllow, Forbidden: s.adminAddr(), Around: s.tracing.check(),
+		Repeat: settings.consul != nil, Allow: settings.checkAllow, Forbidden: s.ownAddrs(), Around: s.tracing.check(),
 	})
 	if settings.consul != nil {
 		return s, nil // what is in somebody else's catalog is for them to say
@@ -266,6 +267,11 @@ func (s *server) run(ctx context.Context) error {
 
 func (s *server) adminAddr() netip.AddrPort {
 	return s.listener.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// ownAddrs returns all addresses that rollcall itself answers at.
+func (s *server) ownAddrs() []netip.AddrPort {
+	return slices.Concat([]netip.AddrPort{s.adminAddr()}, s.dns.AddrsOf("tcp"), s.dns.AddrsOf("tls"), s.dns.AddrsOf("https"))
 }
 
 // Close gives back what newServer took.
