@@ -31,7 +31,7 @@ func newGRPC(d registry.Definition, dialer *net.Dialer) prober {
 	url := scheme + "://" + target + "/grpc.health.v1.Health/Check"
 	message := healthRequest(service)
 	return func(ctx context.Context) result {
-		transport := &http.Transport{DialContext: dialer.DialContext, Protocols: protocols, TLSClientConfig: clientTLS(d)}
+		transport := &http.Transport{DialContext: dialer.DialContext, Protocols: protocols, TLSClientConfig: clientTLS(d), DisableCompression: true, MaxResponseHeaderBytes: maxHeader}
 		defer transport.CloseIdleConnections()
 		request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(message))
 		if err != nil {
@@ -41,19 +41,19 @@ func newGRPC(d registry.Definition, dialer *net.Dialer) prober {
 		request.Header.Set("TE", "trailers")
 		response, err := transport.RoundTrip(request)
 		if err != nil {
-			return critical("gRPC check %s: %v", d.GRPC, err)
+			return noResponse(err)
 		}
 		defer response.Body.Close()
 		body, err := io.ReadAll(io.LimitReader(response.Body, maxOutput))
 		if err != nil {
-			return critical("gRPC check %s: %v", d.GRPC, err)
+			return noResponse(err)
 		}
 		trailer := response.Trailer
 		if trailer.Get("Grpc-Status") == "" {
 			trailer = response.Header // a call that failed at once has no trailer of its own
 		}
 		if code := trailer.Get("Grpc-Status"); code != "0" {
-			return critical("gRPC check %s: status %s %s", d.GRPC, code, trailer.Get("Grpc-Message"))
+			return critical("gRPC check %s: not well.%sstatus %.20s %.1000s", d.GRPC, registry.TargetSays, code, trailer.Get("Grpc-Message"))
 		}
 		if status := servingStatus(body); status != serving {
 			return critical("gRPC check %s: serving status %d", d.GRPC, status)

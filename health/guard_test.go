@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -127,55 +128,84 @@ func TestLoopbackIsOnlyWhoseAddressItIs(t *testing.T) {
 }
 
 // TestHostileTargets probes a listener on loopback under every name there is for
-// it, from a Runner that may not: nobody must ever connect.
+// it, from a Runner that may not: nobody must ever connect, and no datagram come.
 func TestHostileTargets(t *testing.T) {
-	var connected atomic.Int32
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			connected.Add(1)
-			conn.Close()
-		}
-	}()
+	datagrams, err := net.ListenPacket("udp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer datagrams.Close()
+	reached := countReached(l, datagrams)
 	port := l.Addr().(*net.TCPAddr).Port
 	redirect := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, fmt.Sprintf("http://127.0.0.1:%d/", port), http.StatusFound)
+		status, _ := strconv.Atoi(r.URL.Path[1:])
+		http.Redirect(w, r, fmt.Sprintf("http://127.0.0.1:%d/", port), status)
 	}))
 	defer redirect.Close()
 	target := netip.MustParseAddrPort(redirect.Listener.Addr().String())
+	t.Setenv("HTTP_PROXY", "http://"+l.Addr().String())
+	t.Setenv("HTTPS_PROXY", "http://"+l.Addr().String())
 
 	var definitions []registry.Definition
-	for _, host := range []string{"127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "LOCALHOST", "localhost.", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "0.0.0.0", "[::]"} {
+	for _, host := range []string{
+		"127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.1", "017700000001", "0177.0.0.1", "127.0.0.01", "localhost", "LOCALHOST", "localhost.", "ip6-localhost", "",
+		"[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[::1]", "[::1%lo]", "0.0.0.0", "0", "[::]", "%31%32%37.0.0.1", "①②⑦.0.0.1", "127。0。0。1", "evil.example@127.0.0.1", "127.0.0.1#@evil.example",
+	} {
 		at := fmt.Sprint(host, ":", port)
 		definitions = append(definitions,
 			registry.Definition{HTTP: "http://" + at + "/"}, registry.Definition{HTTP: "https://user:password@" + at + "/"},
-			registry.Definition{TCP: at}, registry.Definition{GRPC: at})
+			registry.Definition{TCP: at}, registry.Definition{UDP: at}, registry.Definition{GRPC: at}, registry.Definition{GRPC: at, GRPCUseTLS: true},
+			registry.Definition{DNS: "dns://" + at + "/example.com"})
 	}
-	definitions = append(definitions, registry.Definition{HTTP: redirect.URL})
+	for status := 300; status <= 308; status++ {
+		definitions = append(definitions, registry.Definition{HTTP: fmt.Sprint(redirect.URL, "/", status)})
+	}
 	r, c := guarded(t, Config{})
-	redirecting, _ := guarded(t, Config{Allow: []netip.Prefix{netip.PrefixFrom(target.Addr(), 32)}})
+	redirecting, _ := guarded(t, Config{Allow: []netip.Prefix{netip.PrefixFrom(target.Addr(), 32)}, Forbidden: []netip.AddrPort{netip.MustParseAddrPort(l.Addr().String())}})
 	for _, d := range definitions {
 		runner := r
-		if d.HTTP == redirect.URL {
+		if strings.HasPrefix(d.HTTP, redirect.URL) {
 			runner = redirecting
 		}
 		d.Interval = time.Second
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		found := newProber(d, runner.dialer(c))(ctx)
 		cancel()
 		if found.status != registry.Critical {
 			t.Errorf("%+v: %v %q", d, found.status, found.output)
 		}
 	}
-	if n := connected.Load(); n != 0 {
-		t.Errorf("%d of %d targets were connected to", n, len(definitions))
+	t.Logf("%d targets, %d connections and datagrams", len(definitions), reached.Load())
+	if n := reached.Load(); n != 0 {
+		t.Errorf("%d of %d targets were reached", n, len(definitions))
 	}
+}
+
+// countReached counts the connections and datagrams that come.
+func countReached(l net.Listener, datagrams net.PacketConn) *atomic.Int32 {
+	reached := new(atomic.Int32)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			reached.Add(1)
+			conn.Close()
+		}
+	}()
+	go func() {
+		for {
+			if _, _, err := datagrams.ReadFrom(make([]byte, 512)); err != nil {
+				return
+			}
+			reached.Add(1)
+		}
+	}()
+	return reached
 }

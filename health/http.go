@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -27,6 +28,8 @@ func newHTTP(d registry.Definition, dialer *net.Dialer) prober {
 			DisableKeepAlives:  true,
 			DisableCompression: true,
 			TLSClientConfig:    clientTLS(d),
+
+			MaxResponseHeaderBytes: maxHeader,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -44,14 +47,34 @@ func newHTTP(d registry.Definition, dialer *net.Dialer) prober {
 		}
 		response, err := client.Do(request)
 		if err != nil {
-			return critical("%v", err)
+			return noResponse(err)
 		}
 		defer response.Body.Close()
 		body, _ := io.ReadAll(io.LimitReader(response.Body, maxOutput))
-		found := result{statusOf(response.StatusCode), fmt.Sprintf("HTTP %s %s: %s Output: %s", method, d.HTTP, response.Status, body)}
-		found.output = strings.ToValidUTF8(found.output[:min(len(found.output), maxOutput)], "\uFFFD")
+		status := fmt.Sprint(response.StatusCode, " ", http.StatusText(response.StatusCode)) // in our words, not the target's
+		found := result{statusOf(response.StatusCode), fmt.Sprintf("HTTP %s %s: %s%s%s", method, d.HTTP, status, registry.TargetSays, body)}
+		found.output = clip(found.output)
 		return found
 	}
+}
+
+// clip makes text of what somebody said, and cuts it where it is too long.
+func clip(text string) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	return strings.ToValidUTF8(text[:min(len(text), maxOutput)], "") // the cut may go through a character
+}
+
+// maxHeader is how much of a response's header is read, octets.
+const maxHeader = 32 << 10
+
+// noResponse says why there was none. What net/http and crypto/tls say of one that
+// they do not understand has the target's words in it.
+func noResponse(err error) result {
+	var network *net.OpError
+	if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return critical("%v", err)
+	}
+	return critical("there is no response that can be used.%s%v", registry.TargetSays, err)
 }
 
 func statusOf(code int) registry.Status {

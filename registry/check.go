@@ -31,6 +31,11 @@ type Check struct {
 	ModifyIndex uint64
 }
 
+// TargetSays stands in the Output of a probe before what the target said, which is
+// for those alone who may see everything: who may register a check could have
+// rollcall read to them what they cannot reach. Consul's agents write the same.
+const TargetSays = " Output: "
+
 // Definition says how a check gets its status. At most one of HTTP, TCP, UDP,
 // GRPC, DNS and TTL is set; without any, the status is what was set last. The
 // fields are those of Consul's check definitions, DNS apart.

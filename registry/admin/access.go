@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 
 	"github.com/rollcall-dns/rollcall/registry"
@@ -127,6 +128,11 @@ func (g governed) Register(ctx context.Context, r registry.Registration) error {
 	if err := t.mayChange(services...); err != nil {
 		return err
 	}
+	for _, c := range r.Checks {
+		if err := t.mayAsk(c.Definition); err != nil {
+			return err
+		}
+	}
 	return g.Registry.Register(ctx, r)
 }
 
@@ -160,6 +166,32 @@ func (g governed) SetStatus(ctx context.Context, u registry.StatusUpdate) error 
 		}
 	}
 	return g.Registry.SetStatus(ctx, u)
+}
+
+// mayAsk tells whether the token may register a check that does more than look: one with
+// a method, headers or a body of somebody's choosing could change things, in the name of
+// rollcall's address.
+func (t *Token) mayAsk(d *registry.Definition) error {
+	if d == nil {
+		return nil
+	}
+	field := ""
+	switch m := strings.ToUpper(d.Method); {
+	case m != "" && m != http.MethodGet && m != http.MethodHead:
+		field = "Check.Method"
+	case d.Body != "":
+		field = "Check.Body"
+	default:
+		for name := range d.Header {
+			if !strings.EqualFold(name, "Host") {
+				field = "Check.Header"
+			}
+		}
+	}
+	if field == "" {
+		return nil
+	}
+	return registry.Errorf(registry.Forbidden, "%s: the token %s may register checks that GET or HEAD, with no header but Host and no body", field, t.Name)
 }
 
 func (t *Token) anything() string {

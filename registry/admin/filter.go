@@ -15,7 +15,10 @@ import (
 
 // A filter keeps the values of a kind that a client's filter expression selects;
 // nil keeps all.
-type filter[T any] struct{ holds test }
+type filter[T any] struct {
+	holds  test
+	caller *Token // who is not to find out by asking what is not shown
+}
 
 // A test tells whether an expression holds for a value.
 type test func(reflect.Value) (bool, error)
@@ -37,7 +40,7 @@ func newFilter[T any](r *http.Request) (*filter[T], error) {
 		if err != nil {
 			return nil, badRequest("the filter cannot be read: %v", err)
 		}
-		return &filter[T]{func(v reflect.Value) (bool, error) { return evaluator.Evaluate(v.Interface()) }}, nil
+		return &filter[T]{func(v reflect.Value) (bool, error) { return evaluator.Evaluate(v.Interface()) }, callerOf(r.Context())}, nil
 	}
 	holds, err := compile(parsed, of)
 	if err == nil {
@@ -46,13 +49,14 @@ func newFilter[T any](r *http.Request) (*filter[T], error) {
 	if err != nil {
 		return nil, badRequest("the filter does not fit: %v", err)
 	}
-	return &filter[T]{holds}, nil
+	return &filter[T]{holds, callerOf(r.Context())}, nil
 }
 
 func (f *filter[T]) keeps(value T) (bool, error) {
 	if f == nil {
 		return true, nil
 	}
+	f.caller.withoutTargets(value)
 	kept, err := f.holds(reflect.ValueOf(value))
 	if err != nil {
 		return false, badRequest("the filter does not fit: %v", err)

@@ -128,7 +128,7 @@ func (h *plainView) addServices(v *registry.View, caller *Token) {
 		h.Services = h.Services[:plainServices]
 	}
 	for _, s := range h.Services {
-		s.addInstances(v)
+		s.addInstances(v, caller)
 	}
 }
 
@@ -143,18 +143,18 @@ func (c *plainCounts) add(s registry.Status) {
 	}
 }
 
-func (s *plainService) addInstances(v *registry.View) {
+func (s *plainService) addInstances(v *registry.View, caller *Token) {
 	instances := slices.Clone(s.service.Instances)
 	slices.SortStableFunc(instances, func(a, b *registry.Instance) int { return cmp.Compare(v.StatusOf(b), v.StatusOf(a)) })
 	if s.More = len(instances) - plainInstances; s.More > 0 {
 		instances = instances[:plainInstances]
 	}
 	for _, i := range instances {
-		s.Instances = append(s.Instances, newPlainInstance(v, i))
+		s.Instances = append(s.Instances, newPlainInstance(v, i, caller))
 	}
 }
 
-func newPlainInstance(v *registry.View, i *registry.Instance) plainInstance {
+func newPlainInstance(v *registry.View, i *registry.Instance, caller *Token) plainInstance {
 	h := plainInstance{
 		ID: i.ID, Node: i.Node, Address: i.Address, Tags: i.Tags, Status: v.StatusOf(i), Maintenance: i.InMaintenance(),
 	}
@@ -168,7 +168,7 @@ func newPlainInstance(v *registry.View, i *registry.Instance) plainInstance {
 	}
 	for _, c := range checks {
 		if c.Status == h.Status && h.Status != registry.Passing && h.Says == "" {
-			h.Says = cmp.Or(c.Output, c.Notes, c.Name)
+			h.Says = cmp.Or(caller.ownWords(c.Output), c.Notes, c.Name)
 		}
 	}
 	return h

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/rollcall-dns/rollcall/registry"
 )
@@ -23,6 +24,7 @@ func inSight(w http.ResponseWriter, t *Token, value any) (any, error) {
 	if t.seesAll() {
 		return value, nil
 	}
+	t.withoutTargets(value)
 	less := func(n, of int) {
 		if n < of {
 			w.Header().Set("X-Consul-Results-Filtered-By-ACLs", "true")
@@ -90,6 +92,59 @@ func inSight(w http.ResponseWriter, t *Token, value any) (any, error) {
 		}
 	}
 	return nil, registry.Errorf(registry.Forbidden, "the token %s may see %s, and not this", t.Name, t.extent())
+}
+
+// withoutTargets leaves of the outputs in a reply what rollcall says itself, and not what
+// the targets of checks said to it, for a caller who may not see everything.
+func (t *Token) withoutTargets(value any) {
+	if t.seesAll() {
+		return
+	}
+	switch v := value.(type) {
+	case *HealthCheck:
+		v.Output = t.ownWords(v.Output)
+	case []*HealthCheck:
+		for _, c := range v {
+			t.withoutTargets(c)
+		}
+	case map[string]*HealthCheck:
+		for _, c := range v {
+			t.withoutTargets(c)
+		}
+	case *ServiceEntry:
+		t.withoutTargets(v.Checks)
+	case []*ServiceEntry:
+		for _, e := range v {
+			t.withoutTargets(e)
+		}
+	case *CatalogService:
+		t.withoutTargets(v.Checks)
+	case []*CatalogService:
+		for _, s := range v {
+			t.withoutTargets(s)
+		}
+	case agentHealth:
+		t.withoutTargets(v.Checks)
+	case []agentHealth:
+		for _, h := range v {
+			t.withoutTargets(h)
+		}
+	case ServiceDetail:
+		for _, i := range v.Instances {
+			for n := range i.Checks {
+				i.Checks[n].Output = t.ownWords(i.Checks[n].Output)
+			}
+		}
+	}
+}
+
+// ownWords returns of a check's output what the caller may see.
+func (t *Token) ownWords(output string) string {
+	if t.seesAll() {
+		return output
+	}
+	own, _, _ := strings.Cut(output, registry.TargetSays)
+	return own
 }
 
 // only returns the elements of which keep says so, in the memory of all.

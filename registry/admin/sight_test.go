@@ -89,6 +89,52 @@ func TestATokenSeesItsServicesAndNoOthers(t *testing.T) {
 	}
 }
 
+// TestWhatATargetSaysIsForWhoMaySeeEverything has a probe read a secret from its target,
+// and looks for it in all that there is to be read, and with filters.
+func TestWhatATargetSaysIsForWhoMaySeeEverything(t *testing.T) {
+	e := twoTeams(t)
+	const secret = "of-the-target"
+	if status, text, _ := e.do("PUT", "/v1/agent/check/register", `{"ID":"c","Name":"c","ServiceID":"a-1","HTTP":"http://10.0.0.1/","Interval":"1h"}`, "X-Consul-Token", secretTeam); status != http.StatusOK {
+		t.Fatal(status, text)
+	}
+	err := e.registry.SetStatus(t.Context(), registry.StatusUpdate{CheckID: "c", Status: registry.Critical, Output: "HTTP GET http://10.0.0.1/: 500 Internal Server Error" + registry.TargetSays + secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := 0
+	for pattern := range e.server.routes() {
+		method, path, _ := strings.Cut(pattern, " ")
+		if method != http.MethodGet || path == "/v1/events" {
+			continue
+		}
+		at := strings.NewReplacer("{name}", "a-1", "{id}", "a-1", "{state}", "any", "{$}", "", "{file}", "page.css").Replace(path)
+		if strings.Contains(path, "/health/node/") {
+			at = "/v1/health/node/n1"
+		}
+		if _, all, _ := e.do(http.MethodGet, at, "", "X-Consul-Token", secretAll); !strings.Contains(all, secret) {
+			continue
+		}
+		shown++
+		for _, token := range []string{secretTeam, secretRead} {
+			if _, got, _ := e.do(http.MethodGet, at, "", "X-Consul-Token", token); strings.Contains(got, secret) {
+				t.Errorf("GET %s shows %s", at, got)
+			}
+		}
+	}
+	t.Logf("%d replies show what a target said to who may see all, and to nobody else", shown)
+	if shown < 8 {
+		t.Errorf("only %d replies show what a target said", shown)
+	}
+	for _, at := range []string{`/v1/agent/checks?filter=Output+contains+"` + secret + `"`, `/v1/health/state/any?filter=Output+contains+"` + secret + `"`, `/v1/health/checks/a-1?filter=Output+matches+".*` + secret + `"`} {
+		if _, all, _ := e.do("GET", at, "", "X-Consul-Token", secretAll); !strings.Contains(all, secret) {
+			t.Errorf("GET %s: %s", at, all)
+		}
+		if _, got, _ := e.do("GET", at, "", "X-Consul-Token", secretTeam); strings.Contains(got, "10.0.0.1") {
+			t.Errorf("GET %s tells that it is so: %s", at, got)
+		}
+	}
+}
+
 // TestEventsOfOthersAreNotTold changes what is hidden, and then what is not: all that
 // comes is the latter.
 func TestEventsOfOthersAreNotTold(t *testing.T) {
