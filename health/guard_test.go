@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/rollcall-dns/rollcall/registry"
 	"github.com/rollcall-dns/rollcall/registry/embedded"
 )
@@ -151,10 +153,12 @@ func TestHostileTargets(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://"+l.Addr().String())
 	t.Setenv("HTTPS_PROXY", "http://"+l.Addr().String())
 
+	names := everyNameLeadsToLoopback(t)
 	var definitions []registry.Definition
 	for _, host := range []string{
 		"127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.1", "017700000001", "0177.0.0.1", "127.0.0.01", "localhost", "LOCALHOST", "localhost.", "ip6-localhost", "",
 		"[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[::1]", "[::1%lo]", "0.0.0.0", "0", "[::]", "%31%32%37.0.0.1", "①②⑦.0.0.1", "127。0。0。1", "evil.example@127.0.0.1", "127.0.0.1#@evil.example",
+		"loopback.example", "metadata.example", "169.254.169.254", "[::ffff:169.254.169.254]", "0xa9fea9fe", "2852039166",
 	} {
 		at := fmt.Sprint(host, ":", port)
 		definitions = append(definitions,
@@ -174,7 +178,9 @@ func TestHostileTargets(t *testing.T) {
 		}
 		d.Interval = time.Second
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		found := newProber(d, runner.dialer(c))(ctx)
+		dialer := runner.dialer(c)
+		dialer.Resolver = names
+		found := newProber(d, dialer)(ctx)
 		cancel()
 		if found.status != registry.Critical {
 			t.Errorf("%+v: %v %q", d, found.status, found.output)
@@ -184,6 +190,32 @@ func TestHostileTargets(t *testing.T) {
 	if n := reached.Load(); n != 0 {
 		t.Errorf("%d of %d targets were reached", n, len(definitions))
 	}
+}
+
+// everyNameLeadsToLoopback returns a resolver that finds 127.0.0.1 for all names, and the
+// address of clouds' metadata for one.
+func everyNameLeadsToLoopback(t *testing.T) *net.Resolver {
+	t.Helper()
+	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &dns.Server{PacketConn: packets, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		reply := new(dns.Msg).SetReply(q)
+		if h := (dns.RR_Header{Name: q.Question[0].Name, Class: dns.ClassINET, Rrtype: dns.TypeA}); q.Question[0].Qtype == dns.TypeA {
+			a := net.IPv4(127, 0, 0, 1)
+			if strings.HasPrefix(h.Name, "metadata") {
+				a = net.IPv4(169, 254, 169, 254)
+			}
+			reply.Answer = append(reply.Answer, &dns.A{Hdr: h, A: a})
+		}
+		_ = w.WriteMsg(reply)
+	})}
+	go func() { _ = server.ActivateAndServe() }()
+	t.Cleanup(func() { _ = server.Shutdown() })
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", packets.LocalAddr().String())
+	}}
 }
 
 // countReached counts the connections and datagrams that come.

@@ -53,9 +53,12 @@ type Runner struct {
 	mu      sync.Mutex
 	tasks   map[*registry.Lease]*task
 	ofNodes map[*registry.Lease]*task // those of tasks that are about a node: few
-	queue   queue                     // of the tasks that wait, the next one first
-	sooner  chan struct{}             // told when a task comes first
+	sooner  chan struct{}             // told when a task comes first, or a slot is free
 
+	// The tasks that wait, the next one first.
+	probes, slowProbes, heartbeats queue
+
+	pace  pace
 	slots slots
 	mass  massFailure
 }
@@ -93,6 +96,7 @@ func (r *Runner) Limit(concurrency int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.slots.all = concurrency
+	r.lookNow()
 }
 
 // defaultConcurrency is what there are at once where nobody says how many.
@@ -198,6 +202,7 @@ func (r *Runner) keep(checks []*registry.Check, there map[*registry.Lease]bool, 
 		} else {
 			t.prober = r.config.probe(*c.Definition, r.dialer(c))
 			t.due = now.Add(firstDelay(c.Definition.Interval, first, rand.Float64()))
+			r.pace.wanted += perSecond(t)
 		}
 		r.tasks[c.Lease] = t
 		if c.InstanceID == "" {
@@ -235,7 +240,10 @@ func (r *Runner) remove(t *task) {
 		t.cancel()
 	}
 	if t.at >= 0 {
-		r.queue.remove(t)
+		r.queueOf(t).remove(t)
+	}
+	if t.prober != nil {
+		r.pace.wanted -= perSecond(t)
 	}
 }
 

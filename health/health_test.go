@@ -52,8 +52,15 @@ func start(t *testing.T, probes script, before ...registry.Registration) *bench 
 // startOn runs a Runner on a registry, which it closes when the test ends.
 func startOn(t *testing.T, reg *embedded.Registry, probes script) *bench {
 	t.Helper()
+	return startWith(t, Config{Registry: reg, Concurrency: 4, probe: func(d registry.Definition, _ *net.Dialer) prober { return probes[d.TCP] }})
+}
+
+// startWith runs a Runner, whose registry it closes when the test ends.
+func startWith(t *testing.T, config Config) *bench {
+	t.Helper()
+	reg := config.Registry.(*embedded.Registry)
 	b := &bench{Registry: reg, t: t}
-	b.runner = New(Config{Registry: reg, Concurrency: 4, probe: func(d registry.Definition, _ *net.Dialer) prober { return probes[d.TCP] }})
+	b.runner = New(config)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- b.runner.Run(ctx) }()

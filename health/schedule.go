@@ -38,23 +38,55 @@ func outputInterval(l *registry.Lease) time.Duration {
 	return 5*time.Minute + spread
 }
 
-// maxStarts is how many probes are started in a second at most.
-const maxStarts = 2000
+// Probes are started at a pace: a quarter more than their intervals ask for, so that
+// those that came together, or that waited, are not started together; and fewer than
+// maxStarts in a second in any case.
+const (
+	maxStarts = 2000
+	minStarts = 50 // a second: where there are few, nobody waits for the pace
+	atOnce    = 10 * time.Millisecond
+)
+
+// pace is how fast probes are started: a bucket that holds what may be started in
+// atOnce.
+type pace struct {
+	wanted float64 // probes a second, by their intervals
+	left   float64
+	at     time.Time // when left was so much
+}
+
+// perSecond returns how many probes may be started in a second.
+func (p *pace) perSecond() float64 { return min(maxStarts, minStarts+1.2*p.wanted) }
+
+// perSecond returns how many starts a task's interval asks for.
+func perSecond(t *task) float64 { return 1 / max(t.check.Definition.Interval, time.Second).Seconds() }
+
+// take takes one start, or returns how long to wait for it.
+func (p *pace) take(now time.Time) (wait time.Duration) {
+	rate := p.perSecond()
+	p.left = min(max(1, rate*atOnce.Seconds()), p.left+rate*now.Sub(p.at).Seconds())
+	p.at = now
+	if p.left < 1 {
+		return time.Duration((1-p.left)/rate*float64(time.Second)) + time.Nanosecond
+	}
+	p.left--
+	return 0
+}
 
 // slots bounds how many probes run at once. Those whose last probe timed out may
 // hold three quarters of them, so that hung targets do not keep the others
 // waiting.
 type slots struct{ all, used, slow int }
 
-func (s *slots) take(slow bool) bool {
-	if s.used >= s.all || slow && s.slow >= max(1, s.all*3/4) {
-		return false
-	}
+func (s *slots) has(slow bool) bool {
+	return s.used < s.all && (!slow || s.slow < max(1, s.all*3/4))
+}
+
+func (s *slots) take(slow bool) {
 	s.used++
 	if slow {
 		s.slow++
 	}
-	return true
 }
 
 func (s *slots) give(slow bool) {
@@ -89,36 +121,67 @@ func (r *Runner) dispatch(ctx context.Context, running *sync.WaitGroup) {
 func (r *Runner) startDue(ctx context.Context, running *sync.WaitGroup) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	const atOnce = maxStarts / 100
 	now := time.Now()
-	for started := 0; len(r.queue) > 0; started++ {
-		t := r.queue[0]
+	return min(r.startHeartbeats(ctx, running, now), r.startProbes(ctx, running, now))
+}
+
+// startHeartbeats looks after the heartbeats that should have come by now.
+func (r *Runner) startHeartbeats(ctx context.Context, running *sync.WaitGroup, now time.Time) time.Duration {
+	for started := 0; len(r.heartbeats) > 0; started++ {
+		t := r.heartbeats[0]
 		if wait := t.due.Sub(now); wait > 0 {
 			return wait
 		}
-		if started == atOnce {
+		if started == maxStarts/100 {
 			return time.Second / 100
 		}
-		if t.prober != nil && !r.slots.take(t.slow) {
-			r.postpone(t, now)
-			continue
-		}
-		heap.Pop(&r.queue)
-		check := t.check
-		taskCtx, cancel := context.WithCancel(ctx)
-		t.cancel = cancel
-		running.Go(func() {
-			defer cancel()
-			r.run(taskCtx, t, check)
-		})
+		heap.Pop(&r.heartbeats)
+		r.start(ctx, running, t)
 	}
 	return time.Hour
 }
 
-// postpone puts a task behind those that may find a slot.
-func (r *Runner) postpone(t *task, now time.Time) {
-	t.due = now.Add(time.Second/50 + rand.N(time.Second/50))
-	heap.Fix(&r.queue, 0)
+// startProbes starts the probes that are due, as their pace and the slots allow. Where
+// there is no slot, the end of a probe leads here again.
+func (r *Runner) startProbes(ctx context.Context, running *sync.WaitGroup, now time.Time) time.Duration {
+	for {
+		q := r.nextQueue()
+		if q == nil {
+			return time.Hour
+		}
+		t := (*q)[0]
+		if wait := t.due.Sub(now); wait > 0 {
+			return wait
+		}
+		if wait := r.pace.take(now); wait > 0 {
+			return wait
+		}
+		r.slots.take(t.slow)
+		heap.Pop(q)
+		r.start(ctx, running, t)
+	}
+}
+
+// nextQueue returns the queue of the probe that is due first and finds a slot; nil: there
+// is none.
+func (r *Runner) nextQueue() (next *queue) {
+	for _, q := range []*queue{&r.probes, &r.slowProbes} {
+		if len(*q) > 0 && r.slots.has((*q)[0].slow) && (next == nil || (*q)[0].due.Before((*next)[0].due)) {
+			next = q
+		}
+	}
+	return next
+}
+
+// start runs a task in a goroutine of its own.
+func (r *Runner) start(ctx context.Context, running *sync.WaitGroup, t *task) {
+	check := t.check
+	taskCtx, cancel := context.WithCancel(ctx)
+	t.cancel = cancel
+	running.Go(func() {
+		defer cancel()
+		r.run(taskCtx, t, check)
+	})
 }
 
 // run runs a task once and queues it again.
@@ -136,6 +199,7 @@ func (r *Runner) run(ctx context.Context, t *task, c *registry.Check) {
 	defer r.mu.Unlock()
 	if t.prober != nil {
 		r.slots.give(slow)
+		r.lookNow()
 	}
 	if !t.removed {
 		t.due = next
@@ -143,14 +207,30 @@ func (r *Runner) run(ctx context.Context, t *task, c *registry.Check) {
 	}
 }
 
+// queueOf returns the queue that a task waits in.
+func (r *Runner) queueOf(t *task) *queue {
+	switch {
+	case t.prober == nil:
+		return &r.heartbeats
+	case t.slow:
+		return &r.slowProbes
+	}
+	return &r.probes
+}
+
 // wait queues a task.
 func (r *Runner) wait(t *task) {
-	heap.Push(&r.queue, t)
+	heap.Push(r.queueOf(t), t)
 	if t.at == 0 {
-		select {
-		case r.sooner <- struct{}{}:
-		default:
-		}
+		r.lookNow()
+	}
+}
+
+// lookNow has the dispatcher look for what is due.
+func (r *Runner) lookNow() {
+	select {
+	case r.sooner <- struct{}{}:
+	default:
 	}
 }
 
