@@ -202,11 +202,13 @@ func (a *Asker) askAll(ctx context.Context, order []*upstream, query *dns.Msg) (
 	type outcome struct {
 		reply *dns.Msg
 		err   error
+		from  int
 	}
 	outcomes := make(chan outcome, len(order))
 	next := time.NewTimer(0)
 	defer next.Stop()
 	var errs []error
+	waits := make([]wait, len(order))
 	for asked := 0; ; {
 		select {
 		case <-ctx.Done():
@@ -215,21 +217,41 @@ func (a *Asker) askAll(ctx context.Context, order []*upstream, query *dns.Msg) (
 			if asked == len(order) {
 				continue
 			}
-			u := order[asked]
+			i, u := asked, order[asked]
 			asked++
+			waits[i] = wait{u, time.Now(), u.answers.Load()}
 			next.Reset(patience)
 			a.asking.Go(func() {
 				reply, err := a.askOne(ctx, u, query)
-				outcomes <- outcome{reply, err}
+				outcomes <- outcome{reply, err, i}
 			})
 		case o := <-outcomes:
+			waits[o.from] = wait{}
 			if o.err == nil {
+				a.passOver(waits[:asked])
 				return o.reply, nil
 			}
 			if errs = append(errs, o.err); len(errs) == len(order) {
 				return nil, errors.Join(errs...)
 			}
 			next.Reset(0)
+		}
+	}
+}
+
+// wait is for the reply of an upstream.
+type wait struct {
+	upstream *upstream // nil when it is over
+	since    time.Time
+	answers  uint64 // that it had given then
+}
+
+// passOver notes which upstreams had their time and have been silent, to
+// everybody, when another one has answered in their place.
+func (a *Asker) passOver(waits []wait) {
+	for _, w := range waits {
+		if w.upstream != nil && time.Since(w.since) >= patience && w.upstream.answers.Load() == w.answers {
+			a.failed(w.upstream, fmt.Errorf("it was silent for %v", patience))
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 const (
 	mostFailures  = 2                      // in a row, after which an upstream is asked last
 	probeInterval = time.Second            // of such an upstream, give or take a half
-	probeTime     = 2 * time.Second        // for it to reply
+	loopTime      = 2 * time.Second        // for a question to come back
 	loopInterval  = 30 * time.Second       // of one that asked us
 	firstProbe    = 100 * time.Millisecond // after the start
 )
@@ -26,6 +26,7 @@ func (a *Asker) failed(u *upstream, err error) {
 
 // answered notes that it has.
 func (a *Asker) answered(u *upstream) {
+	u.answers.Add(1)
 	u.failures.Store(0)
 	if u.down.Swap(false) {
 		a.logger.Info("an upstream answers again", "upstream", u.name)
@@ -57,7 +58,7 @@ func (a *Asker) probe(ctx context.Context) error {
 			case u.down.Load() && u.probing.CompareAndSwap(false, true):
 				a.asking.Go(func() {
 					defer u.probing.Store(false)
-					ctx, cancel := context.WithTimeout(ctx, probeTime)
+					ctx, cancel := context.WithTimeout(ctx, patience)
 					defer cancel()
 					if _, err := u.exchange(ctx, probeQuery(".", dns.TypeNS)); err == nil {
 						a.answered(u)
@@ -75,7 +76,7 @@ func probeQuery(name string, qtype uint16) *dns.Msg {
 // checkLoop asks an upstream for a name that nobody else can know. Looped sees it
 // if it comes back.
 func (a *Asker) checkLoop(ctx context.Context, u *upstream) {
-	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	ctx, cancel := context.WithTimeout(ctx, loopTime)
 	defer cancel()
 	u.loops.Store(false)
 	_, _ = u.exchange(ctx, probeQuery(u.marker+"."+u.marker[:markerSize]+".", dns.TypeHINFO))

@@ -43,6 +43,22 @@ func TestAnUpstreamThatFailsTwiceIsAskedLastUntilItAnswers(t *testing.T) {
 	t.Logf("an upstream that answers again is found after %v", time.Since(back))
 }
 
+func TestAnUpstreamThatIsSilentIsAskedLastThoughTheNextAnswersInItsPlace(t *testing.T) {
+	silent, other := newServer(t), newServer(t)
+	silent.dead()
+	a := newAsker(t, silent.addr, other.addr)
+	names := []string{"a.example.", "b.example.", "c.example."} // two to find out, and one that need not wait
+	var took time.Duration
+	for _, name := range names {
+		start := time.Now()
+		ask(t, a, of(name, dns.TypeA))
+		took = time.Since(start)
+	}
+	if took >= patience || !a.upstreams()[0].down.Load() {
+		t.Errorf("after %d questions one still takes %v", len(names)-1, took)
+	}
+}
+
 func TestTheLastUpstreamIsAskedThoughItFails(t *testing.T) {
 	s := newServer(t)
 	a := newAsker(t, s.addr)

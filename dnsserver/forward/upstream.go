@@ -25,6 +25,7 @@ type upstream struct {
 	stream bool        // it is asked over TCP alone
 	marker string      // the name that shows that it asks us
 
+	answers  atomic.Uint64
 	failures atomic.Int32 // in a row
 	down     atomic.Bool  // it has failed more than once
 	loops    atomic.Bool  // it asks us what we ask it
