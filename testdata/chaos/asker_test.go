@@ -1,6 +1,12 @@
 package chaos
 
 import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"time"
 
 	"github.com/miekg/dns"
@@ -10,12 +16,17 @@ import (
 // asks each question once. It is for one goroutine.
 type asker struct {
 	j       *journal
-	network string // udp or tcp
+	network string // udp, tcp, tls or https
 	addr    string
 	weather *weather
 	pulse   *pulse
-	conn    *dns.Conn
-	id      uint16 // of the last query: a late answer to another is never taken for its own
+	trusts  *authority // of what is shown over TLS and HTTPS
+	most    int        // questions over one connection, or 0
+
+	conn *dns.Conn
+	http *http.Client
+	id   uint16 // of the last query: a late answer to another is never taken for its own
+	told int    // questions over this connection
 }
 
 const (
@@ -48,7 +59,7 @@ func (a *asker) ask(name string, qtype uint16) (reply *dns.Msg, sent, came time.
 		}
 		return nil, sent, came
 	}
-	a.j.answered(a.gap(came, fine, since, good))
+	a.j.answered(a.network, a.gap(came, fine, since, good))
 	return reply, sent, came
 }
 
@@ -73,23 +84,22 @@ func (a *asker) gap(came time.Time, fine bool, since time.Time, good func() (boo
 }
 
 func (a *asker) exchange(question *dns.Msg) (reply *dns.Msg, err error) {
-	kept := a.conn != nil
-	if reply, err = a.once(question); err != nil && kept && a.network == "tcp" {
+	if a.told++; a.most > 0 && a.told > a.most {
+		a.hangUp()
+	}
+	kept := a.conn != nil || a.http != nil
+	if reply, err = a.once(question); err != nil && kept && a.network != "udp" {
 		reply, err = a.once(question) // the connection may have been closed meanwhile, for being idle
 	}
 	return reply, err
 }
 
-func (a *asker) once(question *dns.Msg) (*dns.Msg, error) {
-	client := dns.Client{Net: a.network, Timeout: answerWithin}
-	if a.conn == nil {
-		conn, err := client.Dial(a.addr)
-		if err != nil {
-			return nil, err
-		}
-		a.conn = conn
+func (a *asker) once(question *dns.Msg) (reply *dns.Msg, err error) {
+	if a.network == "https" {
+		reply, err = a.post(question)
+	} else {
+		reply, err = a.send(question)
 	}
-	reply, _, err := client.ExchangeWithConn(question, a.conn)
 	if err == nil {
 		return reply, nil
 	}
@@ -100,9 +110,63 @@ func (a *asker) once(question *dns.Msg) (*dns.Msg, error) {
 	return nil, err
 }
 
+func (a *asker) send(question *dns.Msg) (reply *dns.Msg, err error) {
+	client := dns.Client{Net: a.network, Timeout: answerWithin}
+	if a.conn == nil {
+		if a.network == "tls" {
+			ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+			defer cancel()
+			c, err := a.trusts.dial(ctx, a.addr, "dot")
+			if err != nil {
+				return nil, err
+			}
+			a.conn = &dns.Conn{Conn: c}
+		} else if a.conn, err = client.Dial(a.addr); err != nil {
+			a.conn = nil
+			return nil, err
+		}
+	}
+	reply, _, err = client.ExchangeWithConn(question, a.conn)
+	return reply, err
+}
+
+// post asks over HTTP/2, as RFC 8484 has it.
+func (a *asker) post(question *dns.Msg) (*dns.Msg, error) {
+	if a.http == nil {
+		dial := func(ctx context.Context, _, addr string) (net.Conn, error) { return a.trusts.dial(ctx, addr, "h2") }
+		a.http = &http.Client{Timeout: answerWithin, Transport: &http.Transport{DialTLSContext: dial, ForceAttemptHTTP2: true}}
+	}
+	body, err := question.Pack()
+	if err != nil {
+		return nil, err
+	}
+	response, err := a.http.Post("https://"+a.addr+"/dns-query", "application/dns-message", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK || response.ProtoMajor != 2 {
+		return nil, fmt.Errorf("%s %s", response.Proto, response.Status)
+	}
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, err
+	}
+	reply := new(dns.Msg)
+	if err := reply.Unpack(text); err != nil || reply.Id != question.Id {
+		return reply, fmt.Errorf("ID %d for %d: %w", reply.Id, question.Id, err)
+	}
+	return reply, nil
+}
+
 func (a *asker) hangUp() {
 	if a.conn != nil {
 		closing(a.conn)
 		a.conn = nil
 	}
+	if a.http != nil {
+		a.http.CloseIdleConnections()
+		a.http = nil
+	}
+	a.told = 0
 }

@@ -25,6 +25,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"text/tabwriter"
@@ -113,11 +114,12 @@ func (j *journal) add(name string, n int) {
 	j.count[name] += n
 }
 
-func (j *journal) answered(gap time.Duration) {
+func (j *journal) answered(network string, gap time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.count["queries"]++
 	j.count["answered"]++
+	j.count["answers over "+strings.ToUpper(network)]++
 	j.gap = max(j.gap, gap)
 }
 
@@ -132,6 +134,16 @@ func (j *journal) table(names ...string) {
 	}
 	fmt.Fprintf(w, "  worst gap in answers outside of faults\t%v\n\n", j.gap.Round(time.Millisecond))
 	_ = w.Flush()
+}
+
+// line prints some sums beside each other.
+func (j *journal) line(what string, names ...string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for n, name := range names {
+		names[n] = fmt.Sprintf("%d %s", j.count[name], name)
+	}
+	fmt.Printf("%s, %s: %s\n", j.world, what, strings.Join(names, ", "))
 }
 
 // goesOn tells whether there is time for another round. There is none after an

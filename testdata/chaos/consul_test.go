@@ -39,6 +39,7 @@ func inFrontOfConsul(t *testing.T, path string) {
 	j.add("restarts", w.program.starts-1)
 	j.table("changes acknowledged", "changes refused in faults", "views compared", "queries", "answered", "unanswered in faults",
 		"unanswered outside of faults", "forwarded, no answer in faults", "wrong", "restarts", "restarts of Consul", "restarts of the upstream", "not given back", "times the machine stood still")
+	j.line("certificates", "certificates renewed", "TLS connections", "answers over TLS", "answers over HTTPS")
 }
 
 // consulWorld is rollcall between its clients and a Consul, with a network between
@@ -50,6 +51,8 @@ type consulWorld struct {
 	network  *network
 	upstream *upstream
 	program  *program
+	trusted  *authority
+	askers   []*asker
 
 	ours, others weather // for answers from the view, and from the upstream
 	pulse        pulse
@@ -82,8 +85,14 @@ func newConsulWorld(t *testing.T, j *journal, path string) *consulWorld {
 	}
 	w.network = newNetwork(t, address.Host, j.seed+2)
 	w.upstream = newUpstream(t)
-	w.program = newProgram(t, path, "--registry", "consul", "--consul-addr", w.network.addr(), "--forward", w.upstream.addr,
-		"--data-dir", filepath.Join(t.TempDir(), "state"))
+	w.trusted = newAuthority(j)
+	tls, https := freeAddress(t), freeAddress(t)
+	w.program = newProgram(t, path, append(w.trusted.flags(tls, https), "--registry", "consul", "--consul-addr", w.network.addr(),
+		"--forward", w.upstream.addr, "--data-dir", filepath.Join(t.TempDir(), "state"))...)
+	for _, network := range []string{"udp", "udp", "udp", "tcp"} {
+		w.askers = append(w.askers, &asker{network: network, addr: w.program.dns})
+	}
+	w.askers = append(w.askers, &asker{network: "tls", addr: tls, most: askedOfOne}, &asker{network: "https", addr: https, most: askedOfOne})
 	if err := w.program.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -94,9 +103,13 @@ func newConsulWorld(t *testing.T, j *journal, path string) *consulWorld {
 }
 
 func (w *consulWorld) live() {
-	for n := range 4 {
-		a := &asker{j: w.j, network: [...]string{"udp", "udp", "udp", "tcp"}[n], addr: w.program.dns, weather: &w.ours, pulse: &w.pulse}
+	for n, a := range w.askers {
+		a.j, a.weather, a.pulse, a.trusts = w.j, &w.ours, &w.pulse, w.trusted
 		w.clients.Go(func() { w.ask(n, a) })
+		if a.network == "tls" {
+			random := rand.New(rand.NewPCG(w.j.seed, 500))
+			w.clients.Go(func() { w.trusted.renew(a.addr, &w.ours, random, w.over) })
+		}
 	}
 	w.clients.Go(w.askOthers)
 	w.clients.Go(w.change)

@@ -27,6 +27,8 @@ func (w *consulWorld) restart() {
 		w.j.wrong("wrong", "%v", err)
 	}
 	ended := time.Since(began)
+	w.trusted.writing.Lock()
+	defer w.trusted.writing.Unlock()
 	if err := w.program.start(); err != nil {
 		w.j.wrong("wrong", "%v", err)
 		w.t.FailNow()

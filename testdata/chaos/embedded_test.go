@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -28,6 +29,7 @@ func itsOwnRegistry(t *testing.T, path string) {
 	j.add("restarts", w.program.starts-1)
 	j.table("changes acknowledged", "changes refused in faults", "changes in doubt", "lost", "by halves", "refused outside of faults",
 		"queries", "answered", "unanswered in faults", "unanswered outside of faults", "wrong", "restarts", "not given back", "times the machine stood still")
+	j.line("certificates", "certificates renewed", "TLS connections", "answers over TLS", "answers over HTTPS")
 }
 
 // embeddedWorld is rollcall, its disk, the networks before it, and its clients.
@@ -39,6 +41,9 @@ type embeddedWorld struct {
 	program *program
 	dns     *network
 	http    *network
+	tls     *network // DNS over TLS
+	https   *network // and over HTTPS
+	trusted *authority
 
 	dnsWeather, httpWeather weather
 	pulse                   pulse
@@ -56,6 +61,7 @@ const (
 	writers         = 6
 	askersOverUDP   = 4
 	askersOverTCP   = 2
+	askedOfOne      = 20 // questions over a connection that is made anew
 )
 
 func newEmbeddedWorld(t *testing.T, j *journal, path string) *embeddedWorld {
@@ -65,11 +71,14 @@ func newEmbeddedWorld(t *testing.T, j *journal, path string) *embeddedWorld {
 	if !w.small {
 		j.note("no file system may be mounted here: the disk will not be full")
 	}
-	w.program = newProgram(t, path, "--data-dir", filepath.Join(w.dir, "state"))
+	w.trusted = newAuthority(j)
+	tls, https := freeAddress(t), freeAddress(t)
+	w.program = newProgram(t, path, append(w.trusted.flags(tls, https), "--data-dir", filepath.Join(w.dir, "state"))...)
 	if err := w.program.start(); err != nil {
 		t.Fatal(err)
 	}
 	w.dns, w.http = newNetwork(t, w.program.dns, j.seed), newNetwork(t, w.program.http, j.seed+1)
+	w.tls, w.https = newNetwork(t, tls, j.seed+3), newNetwork(t, https, j.seed+4)
 	for n := range services * instancesOfEach {
 		w.enrolments = append(w.enrolments, newEnrolment(n))
 	}
@@ -85,13 +94,26 @@ func (w *embeddedWorld) live() {
 		}
 		w.clients.Go(func() { w.write(n, own) })
 	}
-	for n := range askersOverUDP + askersOverTCP {
-		a := &asker{j: w.j, network: "udp", addr: w.dns.addr(), weather: &w.dnsWeather, pulse: &w.pulse}
-		if n >= askersOverUDP {
-			a.network = "tcp"
-		}
+	for n, a := range w.askers() {
+		a.j, a.weather, a.pulse, a.trusts = w.j, &w.dnsWeather, &w.pulse, w.trusted
 		w.clients.Go(func() { w.ask(n, a) })
 	}
+	r := rand.New(rand.NewPCG(w.j.seed, 500))
+	w.clients.Go(func() { w.trusted.renew(w.tls.addr(), &w.dnsWeather, r, w.over) })
+}
+
+// askers returns some for each transport. Of those that make sure whom they ask, one
+// does so again and again.
+func (w *embeddedWorld) askers() (all []*asker) {
+	for range askersOverUDP {
+		all = append(all, &asker{network: "udp", addr: w.dns.addr()})
+	}
+	for range askersOverTCP {
+		all = append(all, &asker{network: "tcp", addr: w.dns.addr()})
+	}
+	return append(all,
+		&asker{network: "tls", addr: w.tls.addr()}, &asker{network: "tls", addr: w.tls.addr(), most: askedOfOne},
+		&asker{network: "https", addr: w.https.addr()}, &asker{network: "https", addr: w.https.addr(), most: askedOfOne})
 }
 
 // rest ends them.
@@ -173,6 +195,8 @@ func (w *embeddedWorld) handsBack(start use) {
 	}
 	defer w.endAbuse()
 	w.dns.reset()
+	w.tls.reset()
+	w.https.reset()
 	w.http.reset()
 	w.j.handsBack(w.program, start)
 }

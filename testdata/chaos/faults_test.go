@@ -27,6 +27,8 @@ func (w *embeddedWorld) restarted(how string, end func() error) {
 		}
 		ended := time.Since(began)
 		time.Sleep(away)
+		w.trusted.writing.Lock()
+		defer w.trusted.writing.Unlock()
 		began = time.Now()
 		if err := w.program.start(); err != nil {
 			w.j.wrong("wrong", "%v", err)
@@ -85,7 +87,7 @@ func (w *embeddedWorld) network(c conditions) func() {
 	w.j.note("network before %s: %+v", before, c)
 	if dns {
 		w.dnsWeather.worsen()
-		w.dns.set(c)
+		w.setDNS(c)
 	}
 	if http {
 		w.httpWeather.worsen()
@@ -93,7 +95,7 @@ func (w *embeddedWorld) network(c conditions) func() {
 	}
 	return func() {
 		if dns {
-			w.dns.set(conditions{})
+			w.setDNS(conditions{})
 			w.dnsWeather.improve()
 		}
 		if http {
@@ -101,6 +103,13 @@ func (w *embeddedWorld) network(c conditions) func() {
 			w.httpWeather.improve()
 		}
 		w.j.note("network before %s: well", before)
+	}
+}
+
+// setDNS changes the network before DNS, over whichever transport.
+func (w *embeddedWorld) setDNS(c conditions) {
+	for _, n := range []*network{w.dns, w.tls, w.https} {
+		n.set(c)
 	}
 }
 
