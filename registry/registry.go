@@ -109,6 +109,7 @@ const (
 // Event is one change to a registry.
 type Event struct {
 	Index    uint64 // the index of the change; of the View for Resync
+	More     bool   // whether another event of this index follows
 	Kind     EventKind
 	Instance *Instance // as it is now, or as it was before it was deleted
 	Before   *Instance // for InstancePut, the instance it replaces; nil for a new one

@@ -200,6 +200,9 @@ func (t *Txn) deleteChecks(node string, checks []*Check) {
 
 func (t *Txn) tell(e Event) {
 	e.Index = t.view.index
+	if n := len(t.events); n > 0 {
+		t.events[n-1].More = t.events[n-1].Index == e.Index
+	}
 	t.events = append(t.events, e)
 }
 

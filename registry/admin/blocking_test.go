@@ -212,6 +212,43 @@ func TestEventsGoOnWhereTheClientLeft(t *testing.T) {
 	}
 }
 
+// A node that is deregistered takes its instances along, all with one index: a client
+// that has heard of some only hears of all of them again.
+func TestNoEventIsLostWhereSeveralShareAnIndex(t *testing.T) {
+	e := start(t, nil)
+	for _, id := range []string{"web-1", "web-2"} {
+		e.must(http.MethodPut, "/v1/catalog/register", `{"Node": "n9", "Address": "10.0.0.9", "Service": {"Service": "web", "ID": "`+id+`", "Port": 1}}`)
+	}
+	next := e.events("")
+	reset := next()
+	e.must(http.MethodPut, "/v1/catalog/deregister", `{"Node": "n9"}`)
+	last := idOf(reset)
+	for n := range 3 { // two instances and their node
+		event := next()
+		if id := idOf(event); id != "" {
+			last = id
+		}
+		if n == 2 {
+			if last == idOf(reset) {
+				t.Errorf("the last event has no id: %s", event)
+			}
+			continue
+		}
+		if again := e.events(last)(); !strings.Contains(again, `"ID":"web-1"`) {
+			t.Errorf("who has heard of\n%s\nand comes back hears\n%s", event, again)
+		}
+	}
+}
+
+func idOf(event string) string {
+	for line := range strings.Lines(event) {
+		if id, is := strings.CutPrefix(line, "id: "); is {
+			return strings.TrimSpace(id)
+		}
+	}
+	return ""
+}
+
 func TestPrometheusTargets(t *testing.T) {
 	e := start(t, nil)
 	e.put(`{"Name": "web", "ID": "web-1", "Port": 80, "Tags": ["v1"], "Meta": {"a-b": "c"}}`)

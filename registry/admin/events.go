@@ -19,6 +19,8 @@ const keepAlive = 15 * time.Second
 // events streams the changes as server-sent events. An event's id is the index
 // of the change; a client that comes back with the last one it has seen, in
 // Last-Event-ID, goes on from there, or gets a reset where that is too long ago.
+// Where several events share an index only the last one has an id: who has seen
+// some of them hears of them once more.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	after := uint64(0)
 	if text := r.Header.Get("Last-Event-ID"); text != "" {
@@ -77,7 +79,9 @@ func (s *Server) stream(ctx context.Context, stream *eventStream, told <-chan re
 				return err
 			}
 			s.metrics.events.Inc()
-			text = fmt.Sprintf("id: %d\nevent: %s\ndata: %s\n\n", e.Index, eventName(e), data)
+			if text = fmt.Sprintf("event: %s\ndata: %s\n\n", eventName(e), data); !e.More {
+				text = fmt.Sprintf("id: %d\n%s", e.Index, text)
+			}
 		case <-alive.C:
 			text = ": keep-alive\n\n"
 		case <-s.closing:
