@@ -233,19 +233,39 @@ func (d *Definition) validate() error {
 			targets++
 		}
 	}
+	if field := d.negative(); field != "" {
+		return invalid("Check."+field, "is negative")
+	}
 	switch {
 	case targets > 1:
 		return invalid("Check", "must have only one of HTTP, TCP, UDP, GRPC, DNS and TTL")
-	case d.TTL < 0 || d.Interval < 0 || d.Timeout < 0 || d.DeregisterCriticalServiceAfter < 0:
-		return invalid("Check", "has a negative duration")
-	case d.SuccessBeforePassing < 0 || d.FailuresBeforeWarning < 0 || d.FailuresBeforeCritical < 0:
-		return invalid("Check", "has a negative threshold")
 	case d.FailuresBeforeCritical > 0 && d.FailuresBeforeWarning > d.FailuresBeforeCritical:
 		return invalid("Check.FailuresBeforeWarning", "must not be above FailuresBeforeCritical")
 	case targets == 1 && d.TTL == 0 && d.Interval == 0:
 		return invalid("Check.Interval", "is missing")
 	}
 	return d.validateTarget()
+}
+
+// negative returns the name of a field that is less than nothing, or "".
+func (d *Definition) negative() string {
+	for _, field := range []struct {
+		name     string
+		negative bool
+	}{
+		{"TTL", d.TTL < 0},
+		{"Interval", d.Interval < 0},
+		{"Timeout", d.Timeout < 0},
+		{"DeregisterCriticalServiceAfter", d.DeregisterCriticalServiceAfter < 0},
+		{"SuccessBeforePassing", d.SuccessBeforePassing < 0},
+		{"FailuresBeforeWarning", d.FailuresBeforeWarning < 0},
+		{"FailuresBeforeCritical", d.FailuresBeforeCritical < 0},
+	} {
+		if field.negative {
+			return field.name
+		}
+	}
+	return ""
 }
 
 func (d *Definition) validateTarget() error {

@@ -41,7 +41,7 @@ func TestValidateNamesTheFieldAtFault(t *testing.T) {
 		{"no interval", "Check.Interval", func(r *Registration) { r.Checks[0].Definition.Interval = 0 }},
 		{"a file as URL", "Check.HTTP", func(r *Registration) { r.Checks[0].Definition.HTTP = "file:///etc/passwd" }},
 		{"a target without a port", "Check.TCP", func(r *Registration) { r.Checks[0].Definition = &Definition{TCP: "web", Interval: time.Second} }},
-		{"a negative time", "Check", func(r *Registration) { r.Checks[0].Definition.Timeout = -1 }},
+		{"a negative time", "Check.Timeout", func(r *Registration) { r.Checks[0].Definition.Timeout = -1 }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := Registration{
