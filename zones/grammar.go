@@ -1,5 +1,7 @@
 package zones
 
+import "strings"
+
 // answer reads the labels that stand before the zone:
 //
 //	[TAG.]SERVICE.service[.DC]        the instances of a service
@@ -85,8 +87,12 @@ func (r *resolution) ofPort(labels []string) *Answer {
 	return r.answer(labels[:n-1])
 }
 
-// isKind tells whether a label says what a name is about. The last three are
-// Consul's mesh: they keep their meaning, and have nothing behind them here.
+// IsKind tells whether a label, in any case, says what a name is about, so that no
+// datacenter can be called like that.
+func IsKind(label string) bool { return isKind(strings.ToLower(label)) }
+
+// isKind tells it of a label in lower case. The last three are Consul's mesh: they
+// keep their meaning, and have nothing behind them here.
 func isKind(label string) bool {
 	switch label {
 	case "service", "node", "addr", "query", "connect", "virtual", "ingress":

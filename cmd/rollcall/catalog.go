@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/url"
@@ -67,7 +68,7 @@ func (e *entry) complaint() string {
 	}
 	for _, c := range e.Checks {
 		if c.Status == status {
-			first, _, _ := strings.Cut(strings.TrimSpace(c.Output), "\n")
+			first, _, _ := strings.Cut(strings.TrimSpace(cmp.Or(c.Output, c.Notes)), "\n")
 			return strings.TrimSuffix(c.Name+": "+first, ": ")
 		}
 	}

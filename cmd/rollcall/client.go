@@ -51,6 +51,12 @@ func withAPI(own ...cli.Flag) []cli.Flag {
 		&cli.DurationFlag{
 			Name: "timeout", Value: 10 * time.Second, EnvVars: []string{"ROLLCALL_TIMEOUT"},
 			Usage: "how long to wait for an answer",
+			Action: func(ctx *cli.Context, timeout time.Duration) error {
+				if timeout < 0 {
+					return usageError(ctx, "--timeout %v is less than nothing", timeout)
+				}
+				return nil
+			},
 		},
 	}, own...)
 }

@@ -181,9 +181,5 @@ func setFlag(ctx *cli.Context, name string, value *yaml.Node) error {
 }
 
 func unknownKey(ctx *cli.Context, name string) string {
-	text := fmt.Sprintf("there is no setting %q", name)
-	if near := cli.SuggestFlag(ctx.Command.Flags, name, true); near != "" {
-		text += ", did you mean " + strings.TrimLeft(near, "-")
-	}
-	return text
+	return fmt.Sprintf("there is no setting %q", name) + didYouMean(name, flagNames(ctx.Command.Flags, ""))
 }

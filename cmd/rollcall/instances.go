@@ -37,8 +37,11 @@ func instancesCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if len(instances) == 0 {
-				return fail(exitNotFound, "there is no such instance of %q", args[0])
+			switch {
+			case len(instances) == 0 && len(query) > 0:
+				return fail(exitNotFound, "no instance of %q is of this kind", args[0])
+			case len(instances) == 0:
+				return fail(exitNotFound, "no service %q is registered", args[0])
 			}
 			return printInstances(ctx, instances)
 		},

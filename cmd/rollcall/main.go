@@ -51,7 +51,6 @@ func newApp() *cli.App {
 		Action:                    unknownCommand,
 		HideHelpCommand:           true, // reorder turns `help X` into `X --help`
 		DisableSliceFlagSeparator: true, // a tag or a piece of metadata may hold a comma
-		Suggest:                   true,
 		Writer:                    os.Stdout,
 		ErrWriter:                 os.Stderr,
 		ExitErrHandler:            func(*cli.Context, error) {}, // run handles them
@@ -70,20 +69,15 @@ func unknownCommand(ctx *cli.Context) error {
 	if name == "" {
 		return cli.ShowAppHelp(ctx)
 	}
-	if near := cli.SuggestCommand(ctx.App.Commands, name); near != "" {
-		return fail(exitUsage, "there is no command %q. %s; see rollcall --help", name, strings.TrimSuffix(near, "?"))
-	}
-	return fail(exitUsage, "there is no command %q; see rollcall --help", name)
+	return fail(exitUsage, "there is no command %q%s; see rollcall --help", name, didYouMean(name, commandNames(ctx.App.Commands)))
 }
 
 // explainUsage says in one line what is wrong with the flags.
 func explainUsage(ctx *cli.Context, err error, _ bool) error {
-	text := err.Error()
+	text := explainValue(ctx.Command.Flags, err.Error())
 	if name, unknown := strings.CutPrefix(text, "flag provided but not defined: -"); unknown {
-		text = "there is no flag --" + strings.TrimPrefix(name, "-")
-		if near := cli.SuggestFlag(ctx.Command.Flags, name, false); near != "" {
-			text += ", did you mean " + near
-		}
+		name = "--" + strings.TrimPrefix(name, "-")
+		text = "there is no flag " + name + didYouMean(name, flagNames(ctx.Command.Flags, "--"))
 	}
 	return usageError(ctx, "%s", text)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -35,10 +36,11 @@ func query(ctx *cli.Context) error {
 	if kind == "" {
 		kind = "A"
 	}
-	qtype, ok := dns.StringToType[kind]
+	qtype, ok := typeOf(kind)
 	if !ok {
 		return usageError(ctx, "%q is no type of DNS records", args[1])
 	}
+	kind = dns.Type(qtype).String()
 	if _, ok := dns.IsDomainName(name); !ok {
 		return usageError(ctx, "%q is no DNS name", args[0])
 	}
@@ -49,7 +51,17 @@ func query(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return printAnswer(ctx, answer)
+	return printAnswer(ctx, newAnswerText(name, kind, answer))
+}
+
+// typeOf returns the type of a name, or of the number in one as RFC 3597 has it.
+func typeOf(kind string) (uint16, bool) {
+	if qtype, ok := dns.StringToType[kind]; ok {
+		return qtype, true
+	}
+	digits, numbered := strings.CutPrefix(kind, "TYPE")
+	qtype, err := strconv.ParseUint(digits, 10, 16)
+	return uint16(qtype), numbered && err == nil
 }
 
 // ask asks over UDP, and again over TCP where the answer does not fit.
@@ -73,12 +85,53 @@ func ask(ctx *cli.Context, name string, qtype uint16) (*dns.Msg, error) {
 	return answer, nil
 }
 
-func printAnswer(ctx *cli.Context, answer *dns.Msg) error {
-	for _, rr := range answer.Answer {
-		fmt.Fprintln(ctx.App.Writer, rr)
+// answerText is an answer in words, with the names that an explanation has.
+type answerText struct {
+	Name       string   `json:"name"`
+	Type       string   `json:"type"`
+	Rcode      string   `json:"rcode"`
+	Reason     string   `json:"reason,omitempty"`
+	Answer     []string `json:"answer"` // in master-file text, as the two below
+	Authority  []string `json:"authority"`
+	Additional []string `json:"additional"`
+}
+
+func newAnswerText(name, kind string, answer *dns.Msg) *answerText {
+	a := &answerText{
+		Name: name, Type: kind, Rcode: dns.RcodeToString[answer.Rcode],
+		Answer: texts(answer.Answer), Authority: texts(answer.Ns), Additional: texts(answer.Extra),
 	}
-	for _, rr := range answer.Extra {
+	if opt := answer.IsEdns0(); opt != nil {
+		for _, option := range opt.Option {
+			if ede, ok := option.(*dns.EDNS0_EDE); ok && ede.ExtraText != "" {
+				a.Reason = oneLine(ede.ExtraText)
+			}
+		}
+	}
+	return a
+}
+
+// texts returns records in master-file text, but for EDNS's, which is none.
+func texts(rrs []dns.RR) []string {
+	lines := []string{}
+	for _, rr := range rrs {
 		if rr.Header().Rrtype != dns.TypeOPT {
+			lines = append(lines, rr.String())
+		}
+	}
+	return lines
+}
+
+func printAnswer(ctx *cli.Context, answer *answerText) error {
+	if wantsJSON(ctx) {
+		if err := output(ctx, answer, nil); err != nil {
+			return err
+		}
+	} else {
+		for _, rr := range answer.Answer {
+			fmt.Fprintln(ctx.App.Writer, rr)
+		}
+		for _, rr := range answer.Additional {
 			fmt.Fprintln(ctx.App.Writer, ";", rr)
 		}
 	}
@@ -86,14 +139,10 @@ func printAnswer(ctx *cli.Context, answer *dns.Msg) error {
 		return nil
 	}
 	reason := ""
-	if opt := answer.IsEdns0(); opt != nil {
-		for _, option := range opt.Option {
-			if ede, ok := option.(*dns.EDNS0_EDE); ok && ede.ExtraText != "" {
-				reason = ": " + oneLine(ede.ExtraText)
-			}
-		}
+	if answer.Reason != "" {
+		reason = ": " + answer.Reason
 	}
-	return fail(exitNotFound, "%s, and no answer%s", dns.RcodeToString[answer.Rcode], reason)
+	return fail(exitNotFound, "%s, and no answer%s", answer.Rcode, reason)
 }
 
 func explain(ctx *cli.Context, name, kind string) error {

@@ -230,6 +230,9 @@ func readSettings(ctx *cli.Context, has process) (*settings, []*settingError) {
 	default:
 		check("registry", fmt.Errorf("%q is no kind of registry, but embedded and consul are", kind))
 	}
+	if s.datacenter != "" {
+		check("datacenter", checkDatacenter(s.datacenter))
+	}
 	check("dns-addr", checkAddresses(s.dnsAddrs))
 	check("tls-addr", checkAddresses(s.tlsAddrs))
 	check("https-addr", checkAddresses(s.httpsAddrs))
@@ -411,6 +414,17 @@ func defaultCheckAllow(adminAddr string) []netip.Prefix {
 func checkTTL(ttl time.Duration) error {
 	if ttl < 0 || ttl > zones.MaxTTL || ttl%time.Second != 0 {
 		return fmt.Errorf("%v must be whole seconds from 0s to 1h", ttl)
+	}
+	return nil
+}
+
+// checkDatacenter refuses a name that names of services cannot be told apart by.
+func checkDatacenter(name string) error {
+	if len(name) > 63 || strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+		return fmt.Errorf("%q must be one label of letters, digits, hyphens and underscores", name)
+	}
+	if zones.IsKind(name) {
+		return fmt.Errorf("%q is a word of the names themselves, as in web.service.rollcall.internal", name)
 	}
 	return nil
 }
