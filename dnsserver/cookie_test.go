@@ -70,6 +70,34 @@ func TestCookies(t *testing.T) {
 	}
 }
 
+func TestACookieIsGivenWithoutAQuestion(t *testing.T) { // RFC 7873, 5.4
+	const mine = "0102030405060708"
+	l := newLab(t)
+	ask := func(transport, cookie string) *dns.Msg {
+		m := new(dns.Msg).SetEdns0(1232, false)
+		m.Id = dns.Id()
+		if cookie != "" {
+			withCookie(m, cookie)
+		}
+		return l.ask(t, transport, m)
+	}
+	for _, transport := range []string{"udp", "tcp"} {
+		reply := ask(transport, mine)
+		if reply.Rcode != dns.RcodeSuccess || len(cookieOf(reply)) != 48 || len(reply.Question)+len(reply.Answer) > 0 {
+			t.Errorf("over %s:\n%v", transport, reply)
+		}
+		if again := ask(transport, cookieOf(reply)); again.Rcode != dns.RcodeSuccess || len(cookieOf(again)) != 48 {
+			t.Errorf("over %s, with the cookie that was given:\n%v", transport, again)
+		}
+	}
+	if reply := ask("udp", mine+"0011223344556677"); reply.Rcode != dns.RcodeBadCookie || len(cookieOf(reply)) != 48 {
+		t.Errorf("for one that was not given:\n%v", reply)
+	}
+	if reply := ask("udp", ""); reply.Rcode != dns.RcodeFormatError || reply.IsEdns0() == nil {
+		t.Errorf("for none:\n%v", reply)
+	}
+}
+
 func TestACookieIsGoodForATimeAndAnAddress(t *testing.T) {
 	now := time.Now()
 	here, there := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")

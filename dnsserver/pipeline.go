@@ -171,12 +171,14 @@ func (w *worker) reply(q *query, dst []byte, from netip.Addr) (reply []byte) {
 		w.responses[reply[len(dst)+3]&0xf].Add(1)
 	case q.opcode() != dns.OpcodeQuery:
 		reply = w.fail(q, dst, dns.RcodeNotImplemented)
-	case !q.readable:
+	case !q.readable && !q.bare:
 		reply = w.fail(q, dst, dns.RcodeFormatError)
 	case q.version != 0:
 		reply = w.fail(q, dst, dns.RcodeBadVers)
 	case !baked:
 		reply = w.fail(q, dst, dns.RcodeBadCookie)
+	case q.bare:
+		reply = w.fail(q, dst, dns.RcodeSuccess)
 	case q.class == dns.ClassINET && isTransfer(q.qtype) && w.transfers != nil:
 		reply = append(dst, w.transfers.Answer(q.msg, from, q.signer.Key())...)
 		w.responses[reply[len(dst)+3]&0xf].Add(1)

@@ -35,6 +35,7 @@ type query struct {
 	hash  uint64 // of key, for a worker with a Front
 
 	readable bool             // to its end; else it is malformed
+	bare     bool             // it asks for a cookie alone (RFC 7873, section 5.4)
 	pending  *pending         // the reply takes what others say; nil: it does not
 	tsig     bool             // it is signed
 	signer   *transfer.Signer // signs the reply, once the signature was verified; nil: none
@@ -80,10 +81,11 @@ const keepaliveOption = 6
 func (q *query) read(msg []byte) bool {
 	q.msg, q.size, q.end, q.pending = msg, 0, headerSize, nil
 	q.co, q.signed, q.keepalive, q.padded = false, false, false, false
-	q.tsig, q.signer = false, nil
+	q.bare, q.tsig, q.signer = false, false, nil
 	q.edns, q.do, q.version, q.udpSize, q.cookie, q.known = false, false, 0, 0, nil, false
 	count := func(at int) int { return int(binary.BigEndian.Uint16(msg[at:])) }
-	if count(4) != 1 || !q.readQuestion() { // RFC 9619: one question, no more, no less
+	questions := count(4)
+	if questions > 1 || questions == 1 && !q.readQuestion() { // RFC 9619: no more than one
 		return false
 	}
 	at, ok := q.end, true
@@ -97,7 +99,8 @@ func (q *query) read(msg []byte) bool {
 			return false
 		}
 	}
-	return at == len(msg)
+	q.bare = questions == 0 && at == len(msg) && q.cookie != nil
+	return at == len(msg) && questions == 1
 }
 
 // withoutRecords cuts a reply of ours short, in place: who asked comes back over
