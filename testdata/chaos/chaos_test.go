@@ -151,7 +151,7 @@ func (j *journal) line(what string, names ...string) {
 func (j *journal) goesOn() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	hopeless := j.count["wrong"]+j.count["lost"]+j.count["unanswered outside of faults"]+j.count["refused outside of faults"] > 200
+	hopeless := j.count["wrong"]+j.count["lost"]+j.count["missed"]+j.count["unanswered outside of faults"]+j.count["refused outside of faults"] > 200
 	return !hopeless && j.ctx.Err() == nil && time.Now().Before(j.until)
 }
 

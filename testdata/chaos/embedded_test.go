@@ -1,7 +1,9 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
@@ -29,6 +31,7 @@ func itsOwnRegistry(t *testing.T, path string) {
 	j.add("restarts", w.program.starts-1)
 	j.table("changes acknowledged", "changes refused in faults", "changes in doubt", "lost", "by halves", "refused outside of faults",
 		"queries", "answered", "unanswered in faults", "unanswered outside of faults", "wrong", "restarts", "not given back", "times the machine stood still")
+	j.line("watches", "missed", "blocking queries", "events", "event streams", "resets")
 	j.line("certificates", "certificates renewed", "TLS connections", "answers over TLS", "answers over HTTPS")
 }
 
@@ -48,9 +51,12 @@ type embeddedWorld struct {
 	dnsWeather, httpWeather weather
 	pulse                   pulse
 	enrolments              []*enrolment
+	watchers                []*watcher   // by blocking queries
+	followers               []*follower  // by the stream of events
 	writing                 sync.RWMutex // held to see what is there while nobody changes it
 
 	stop    chan struct{}
+	hangUp  func() // ends what waits for news
 	clients sync.WaitGroup
 	abused  []func() // ends what an abuse has left behind
 }
@@ -61,6 +67,8 @@ const (
 	writers         = 6
 	askersOverUDP   = 4
 	askersOverTCP   = 2
+	watched         = 8 // services
+	knowsWithin     = 3 * time.Second
 	askedOfOne      = 20 // questions over a connection that is made anew
 )
 
@@ -82,6 +90,16 @@ func newEmbeddedWorld(t *testing.T, j *journal, path string) *embeddedWorld {
 	for n := range services * instancesOfEach {
 		w.enrolments = append(w.enrolments, newEnrolment(n))
 	}
+	for n := range watched {
+		each := &watcher{j: j, api: w.http.addr(), service: serviceName(n), of: w.enrolments[n*instancesOfEach : (n+1)*instancesOfEach], weather: &w.httpWeather}
+		if n%2 == 0 {
+			each.api = w.program.http // where nothing cuts short the wait for what was missed
+		}
+		w.watchers = append(w.watchers, each)
+	}
+	w.followers = []*follower{
+		newFollower(j, w.http.addr(), 10*time.Second, w.enrolments), newFollower(j, w.program.http, 400*time.Millisecond, w.enrolments),
+	}
 	return w
 }
 
@@ -97,6 +115,15 @@ func (w *embeddedWorld) live() {
 	for n, a := range w.askers() {
 		a.j, a.weather, a.pulse, a.trusts = w.j, &w.dnsWeather, &w.pulse, w.trusted
 		w.clients.Go(func() { w.ask(n, a) })
+	}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	w.hangUp = cancel
+	for _, each := range w.watchers {
+		w.clients.Go(func() { each.watch(ctx) })
+	}
+	for n, each := range w.followers {
+		r := rand.New(rand.NewPCG(w.j.seed, uint64(600+n)))
+		w.clients.Go(func() { each.follow(ctx, r) })
 	}
 	r := rand.New(rand.NewPCG(w.j.seed, 500))
 	w.clients.Go(func() { w.trusted.renew(w.tls.addr(), &w.dnsWeather, r, w.over) })
@@ -119,6 +146,7 @@ func (w *embeddedWorld) askers() (all []*asker) {
 // rest ends them.
 func (w *embeddedWorld) rest() {
 	close(w.stop)
+	w.hangUp()
 	w.clients.Wait()
 }
 
@@ -161,14 +189,16 @@ func (w *embeddedWorld) calm() {
 	u := w.j.bounded(w.program)
 	w.writing.Lock()
 	defer w.writing.Unlock()
+	w.httpWeather.worsen()
 	w.http.reset()
 	time.Sleep(300 * time.Millisecond) // what a client gave up is in the server's hands for no longer
+	w.httpWeather.improve()
 	found, err := inspect("http://" + w.program.http)
 	if err != nil {
 		w.j.wrong("wrong", "with nothing broken: %v", err)
 		return
 	}
-	present := 0
+	all, present := maps.Clone(found), 0
 	for _, e := range w.enrolments {
 		at := found[e.id]
 		delete(found, e.id)
@@ -182,10 +212,47 @@ func (w *embeddedWorld) calm() {
 			w.j.wrong("lost", "%s %v", e.id, err)
 		}
 	}
+	w.allKnow(all)
 	for id := range found {
 		w.j.wrong("by halves", "%s is there, and nobody has registered it", id)
 	}
 	w.j.note("all is as acknowledged: %d instances; %d goroutines, %d files, %d MiB", present, u.goroutines, u.files, u.memory>>20)
+}
+
+// allKnow waits until everybody who watches has heard of all that is there.
+func (w *embeddedWorld) allKnow(all map[string]found) {
+	began := time.Now()
+	for {
+		err := w.unknown(all)
+		if err == nil {
+			return
+		}
+		if took := time.Since(began); took > knowsWithin {
+			w.j.wrong("missed", "%v after the last change: %v", took.Round(time.Millisecond), err)
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func (w *embeddedWorld) unknown(all map[string]found) error {
+	for _, each := range w.watchers {
+		of := make(map[string]bool)
+		for _, e := range each.of {
+			of[e.id] = true
+		}
+		there := maps.Clone(all)
+		maps.DeleteFunc(there, func(id string, _ found) bool { return !of[id] })
+		if err := each.knows(there); err != nil {
+			return err
+		}
+	}
+	for _, each := range w.followers {
+		if err := each.knows(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // handsBack waits until rollcall holds no more than when it started.

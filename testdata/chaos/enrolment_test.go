@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -127,56 +128,78 @@ type found struct {
 
 // inspect asks rollcall for all that is registered.
 func inspect(api string) (map[string]found, error) {
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	get := func(path string, into any) error {
-		response, err := client.Get(api + path)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s: %s", path, response.Status)
-		}
-		return json.NewDecoder(response.Body).Decode(into)
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	var names map[string][]string
-	if err := get("/v1/catalog/services", &names); err != nil {
+	if _, err := get(ctx, client, api+"/v1/catalog/services", &names); err != nil {
 		return nil, err
 	}
 	all := make(map[string]found)
 	delete(names, "rollcall") // itself
 	for name := range names {
-		var entries []struct {
-			Service struct {
-				ID   string
-				Port int
-				Meta map[string]string
-			}
-			Checks []struct{ CheckID, Notes, Status, ServiceID string }
-		}
-		if err := get("/v1/health/service/"+name, &entries); err != nil {
+		of, _, err := entries(ctx, client, api+"/v1/health/service/"+name)
+		if err != nil {
 			return nil, err
 		}
-		for _, e := range entries {
-			f := found{port: e.Service.Port, present: true}
-			checks := 0
-			for _, c := range e.Checks {
-				if c.ServiceID != e.Service.ID {
-					continue // of the node
-				}
-				checks++
-				if c.Status == "critical" {
-					f.port = hidden
-				}
-				if c.Notes != e.Service.ID || !strings.HasPrefix(c.CheckID, e.Service.ID) {
-					f.half = fmt.Sprintf("check %+v", c)
-				}
-			}
-			if checks != 2 || e.Service.Meta["port"] != strconv.Itoa(e.Service.Port) {
-				f.half = fmt.Sprintf("%d checks, port %d, metadata %q", checks, e.Service.Port, e.Service.Meta["port"])
-			}
-			all[e.Service.ID] = f
-		}
+		maps.Copy(all, of)
 	}
 	return all, nil
+}
+
+// entries asks for the instances of a service, and their index.
+func entries(ctx context.Context, client *http.Client, url string) (all map[string]found, index uint64, err error) {
+	var entries []struct {
+		Service struct {
+			ID   string
+			Port int
+			Meta map[string]string
+		}
+		Checks []struct{ CheckID, Notes, Status, ServiceID string }
+	}
+	header, err := get(ctx, client, url, &entries)
+	if err != nil {
+		return nil, 0, err
+	}
+	if index, err = strconv.ParseUint(header.Get("X-Consul-Index"), 10, 64); err != nil {
+		return nil, 0, err
+	}
+	all = make(map[string]found)
+	for _, e := range entries {
+		f := found{port: e.Service.Port, present: true}
+		checks := 0
+		for _, c := range e.Checks {
+			if c.ServiceID != e.Service.ID {
+				continue // of the node
+			}
+			checks++
+			if c.Status == "critical" {
+				f.port = hidden
+			}
+			if c.Notes != e.Service.ID || !strings.HasPrefix(c.CheckID, e.Service.ID) {
+				f.half = fmt.Sprintf("check %+v", c)
+			}
+		}
+		if checks != 2 || e.Service.Meta["port"] != strconv.Itoa(e.Service.Port) {
+			f.half = fmt.Sprintf("%d checks, port %d, metadata %q", checks, e.Service.Port, e.Service.Meta["port"])
+		}
+		all[e.Service.ID] = f
+	}
+	return all, index, nil
+}
+
+func get(ctx context.Context, client *http.Client, url string, into any) (http.Header, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", url, response.Status)
+	}
+	return response.Header, json.NewDecoder(response.Body).Decode(into)
 }

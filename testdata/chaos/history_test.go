@@ -39,7 +39,7 @@ type effect struct {
 }
 
 // keepEffects is for how long a read can be on its way.
-const keepEffects = 10 * time.Second
+const keepEffects = 2 * givesUpAfter
 
 func newHistory() *history { return &history{changes: []change{{what: "never registered"}}} }
 

@@ -1,0 +1,193 @@
+package chaos
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// follower reads the stream of events, is cut off, and goes on from the last event
+// that it has seen. It holds what it is told against what was done to each instance:
+// each change has its event, once, and in its turn.
+type follower struct {
+	j    *journal
+	url  string
+	most time.Duration // that it stays connected
+
+	mu   sync.Mutex
+	last uint64 // id of the last event; 0: none yet
+	of   map[string]*enrolment
+	at   map[string][]int // the changes after which each may be; none: since a reset it was not told of
+}
+
+// betweenStreams is for how long a client waits until it comes back.
+const betweenStreams = 20 * time.Millisecond
+
+// event is what matters of one.
+type event struct {
+	name string
+	id   uint64
+	data struct {
+		Index   uint64
+		Node    string
+		Status  string
+		Gone    bool
+		Service *struct {
+			ID   string
+			Port int
+		}
+	}
+}
+
+func newFollower(j *journal, api string, most time.Duration, all []*enrolment) *follower {
+	f := &follower{j: j, url: "http://" + api + "/v1/events", most: most, of: make(map[string]*enrolment), at: make(map[string][]int)}
+	for _, e := range all {
+		f.of[e.id] = e
+	}
+	return f
+}
+
+// follow goes on until it is over.
+func (f *follower) follow(ctx context.Context, random *rand.Rand) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for ; ctx.Err() == nil; time.Sleep(betweenStreams) {
+		ctx, cancel := context.WithTimeout(ctx, time.Duration(random.Float64()*float64(f.most)))
+		_ = f.read(ctx, client) // whatever ends it
+		cancel()
+	}
+}
+
+// read reads one stream until it ends.
+func (f *follower) read(ctx context.Context, client *http.Client) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url, nil)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	if f.last > 0 {
+		request.Header.Set("Last-Event-ID", strconv.FormatUint(f.last, 10))
+	}
+	f.mu.Unlock()
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s", response.Status)
+	}
+	f.j.add("event streams", 1)
+	var e event
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		key, value, _ := strings.Cut(lines.Text(), ": ")
+		switch key {
+		case "id":
+			e.id, err = strconv.ParseUint(value, 10, 64)
+		case "event":
+			e.name = value
+		case "data":
+			err = json.Unmarshal([]byte(value), &e.data)
+		case "":
+			if e.name != "" {
+				f.told(e)
+			}
+			e = event{}
+		}
+		if err != nil {
+			f.j.wrong("wrong", "an event does not parse: %v in %q", err, lines.Text())
+			return err
+		}
+	}
+	return nil
+}
+
+// told judges an event.
+func (f *follower) told(e event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.j.add("events", 1)
+	if e.data.Index < f.last || e.id > 0 && e.id != e.data.Index {
+		f.j.wrong("wrong", "an event of index %d with id %d comes after %d", e.data.Index, e.id, f.last)
+	}
+	if e.id > 0 {
+		f.last = e.id
+	}
+	if e.name == "reset" {
+		f.j.add("resets", 1)
+		clear(f.at)
+	}
+	if e.data.Service == nil || f.of[e.data.Service.ID] == nil {
+		return // a node, or what fills the disk
+	}
+	of := f.of[e.data.Service.ID]
+	at, err := of.history.next(f.at[of.id], e)
+	if err != nil {
+		f.j.wrong("wrong", "%s %v", of.id, err)
+	}
+	f.at[of.id] = at
+}
+
+// knows tells what it was not told of by now, while nobody changes anything.
+func (f *follower) knows() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, at := range f.at {
+		if last := f.of[id].history.end(); len(at) > 0 && !slices.Contains(at, last) {
+			return fmt.Errorf("%s is at change %d, and the stream at %v", id, last, at)
+		}
+	}
+	return nil
+}
+
+// next returns the changes after which an instance may be when an event comes, by
+// those after which it may have been before: none are any.
+func (h *history) next(at []int, e event) (after []int, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(at) == 0 {
+		for i := 1; i < len(h.changes); i++ {
+			if h.tells(i, e) {
+				after = append(after, i)
+			}
+		}
+	}
+	for _, i := range at {
+		if i+1 < len(h.changes) && h.tells(i+1, e) {
+			after = append(after, i+1)
+		}
+	}
+	if len(after) == 0 {
+		was := "unknown"
+		for _, i := range at {
+			was = fmt.Sprintf("%q", h.changes[i].what)
+			if i+1 < len(h.changes) {
+				was += fmt.Sprintf(", and then %q", h.changes[i+1].what)
+			}
+		}
+		return nil, fmt.Errorf("was %s when this event came: %s %+v %+v", was, e.name, e.data, e.data.Service)
+	}
+	return after, nil
+}
+
+// tells tells whether an event is that of a change.
+func (h *history) tells(i int, e event) bool {
+	c := h.changes[i]
+	if !c.present || e.data.Gone {
+		return !c.present && e.data.Gone && h.changes[i-1].hiding == e.data.Service.Port
+	}
+	return c.hiding == e.data.Service.Port && (c.port == hidden) == (e.data.Status == "critical")
+}
+
+func (h *history) end() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.changes) - 1
+}
