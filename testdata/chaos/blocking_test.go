@@ -78,9 +78,11 @@ func (w *watcher) judge(shown map[string]found, index uint64, sent, came time.Ti
 func (w *watcher) knows(there map[string]found) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	same := func(a, b found) bool { return a.port == b.port && a.present == b.present }
 	if !maps.EqualFunc(w.shown, there, same) {
 		return fmt.Errorf("%s is %+v, and with index %d it is %+v", w.service, there, w.index, w.shown)
 	}
 	return nil
 }
+
+// same tells whether two show the same, whatever is missing of them.
+func same(a, b found) bool { return a.port == b.port && a.present == b.present }

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -34,11 +35,13 @@ func inFrontOfConsul(t *testing.T, path string) {
 		}
 	}
 	close(w.stop)
+	w.hangUp()
 	w.clients.Wait()
 	w.j.handsBack(w.program, start)
 	j.add("restarts", w.program.starts-1)
 	j.table("changes acknowledged", "changes refused in faults", "views compared", "queries", "answered", "unanswered in faults",
 		"unanswered outside of faults", "forwarded, no answer in faults", "wrong", "restarts", "restarts of Consul", "restarts of the upstream", "not given back", "times the machine stood still")
+	j.line("watches", "blocking queries", "events", "event streams", "resets")
 	j.line("certificates", "certificates renewed", "TLS connections", "answers over TLS", "answers over HTTPS")
 }
 
@@ -53,11 +56,15 @@ type consulWorld struct {
 	program  *program
 	trusted  *authority
 	askers   []*asker
+	watchers []*watcher // by blocking queries
+	follower *follower  // by the stream of events
+	mirror   *mirror    // what it was told
 
 	ours, others weather // for answers from the view, and from the upstream
 	pulse        pulse
 	changing     sync.RWMutex // held to compare while nobody changes Consul
 	stop         chan struct{}
+	hangUp       func() // ends what waits for news
 	clients      sync.WaitGroup
 }
 
@@ -76,8 +83,11 @@ func newConsulWorld(t *testing.T, j *journal, path string) *consulWorld {
 		w.agent.Service(name, 80, "critical")
 		w.agent.Set(name, "passing") // which an agent that starts again still knows
 	}
+	w.mirror = &mirror{j: j}
 	for n := range moving {
-		w.agent.Service(fmt.Sprint("moving-", n), 80, "passing")
+		name := fmt.Sprint("moving-", n)
+		w.agent.Service(name, 80, "passing")
+		w.mirror.names = append(w.mirror.names, name)
 	}
 	address, err := url.Parse(w.agent.Address())
 	if err != nil {
@@ -93,6 +103,11 @@ func newConsulWorld(t *testing.T, j *journal, path string) *consulWorld {
 		w.askers = append(w.askers, &asker{network: network, addr: w.program.dns})
 	}
 	w.askers = append(w.askers, &asker{network: "tls", addr: tls, most: askedOfOne}, &asker{network: "https", addr: https, most: askedOfOne})
+	w.mirror.api = w.program.http
+	for _, name := range w.mirror.names {
+		w.watchers = append(w.watchers, &watcher{j: j, api: w.program.http, service: name, weather: &w.ours})
+	}
+	w.follower = newFollower(j, w.program.http, 2*time.Second, w.mirror.told)
 	if err := w.program.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -111,6 +126,13 @@ func (w *consulWorld) live() {
 			w.clients.Go(func() { w.trusted.renew(a.addr, &w.ours, random, w.over) })
 		}
 	}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	w.hangUp = cancel
+	for _, each := range w.watchers {
+		w.clients.Go(func() { each.watch(ctx) })
+	}
+	random := rand.New(rand.NewPCG(w.j.seed, 600))
+	w.clients.Go(func() { w.follower.follow(ctx, random) })
 	w.clients.Go(w.askOthers)
 	w.clients.Go(w.change)
 }

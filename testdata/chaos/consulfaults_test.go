@@ -118,10 +118,12 @@ func (w *consulWorld) agree() {
 	}
 }
 
-// compare tells where DNS does not show what the catalog has.
+// compare tells where DNS does not show what the catalog has, and who has not heard
+// of it.
 func (w *consulWorld) compare() (differs string) {
 	a := &asker{j: w.j, network: "udp", addr: w.program.dns, weather: &w.ours}
 	defer a.hangUp()
+	there := make(map[string]found)
 	for n := range steady + moving {
 		name := fmt.Sprint("steady-", n)
 		if n >= steady {
@@ -133,11 +135,13 @@ func (w *consulWorld) compare() (differs string) {
 		}
 		want := make(map[string]int)
 		for _, e := range entries {
+			there[name] = found{port: hidden, present: true}
 			if address := e.Service.Address; e.Checks.AggregatedStatus() != api.HealthCritical {
 				if address == "" {
 					address = e.Node.Address
 				}
 				want[address] = e.Service.Port
+				there[name] = found{port: e.Service.Port, present: true}
 			}
 		}
 		reply, _, _ := a.ask(name+consulZone, dns.TypeSRV)
@@ -148,5 +152,25 @@ func (w *consulWorld) compare() (differs string) {
 			return fmt.Sprintf("%s: %v, want %v; %v", name, shown, want, err)
 		}
 	}
+	if err := w.unknown(there); err != nil {
+		return err.Error()
+	}
 	return ""
+}
+
+// unknown tells who has not heard of what is there. Before there are clients nobody has.
+func (w *consulWorld) unknown(there map[string]found) error {
+	if w.hangUp == nil {
+		return nil
+	}
+	for _, each := range w.watchers {
+		of := make(map[string]found)
+		if f, is := there[each.service]; is {
+			of[each.service] = f
+		}
+		if err := each.knows(of); err != nil {
+			return err
+		}
+	}
+	return w.mirror.knows(there)
 }

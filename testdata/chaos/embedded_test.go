@@ -53,6 +53,7 @@ type embeddedWorld struct {
 	enrolments              []*enrolment
 	watchers                []*watcher   // by blocking queries
 	followers               []*follower  // by the stream of events
+	turns                   []*turns     // what they were told
 	writing                 sync.RWMutex // held to see what is there while nobody changes it
 
 	stop    chan struct{}
@@ -97,8 +98,9 @@ func newEmbeddedWorld(t *testing.T, j *journal, path string) *embeddedWorld {
 		}
 		w.watchers = append(w.watchers, each)
 	}
+	w.turns = []*turns{newTurns(j, w.enrolments), newTurns(j, w.enrolments)}
 	w.followers = []*follower{
-		newFollower(j, w.http.addr(), 10*time.Second, w.enrolments), newFollower(j, w.program.http, 400*time.Millisecond, w.enrolments),
+		newFollower(j, w.http.addr(), 10*time.Second, w.turns[0].told), newFollower(j, w.program.http, 400*time.Millisecond, w.turns[1].told),
 	}
 	return w
 }
@@ -247,7 +249,7 @@ func (w *embeddedWorld) unknown(all map[string]found) error {
 			return err
 		}
 	}
-	for _, each := range w.followers {
+	for _, each := range w.turns {
 		if err := each.knows(); err != nil {
 			return err
 		}

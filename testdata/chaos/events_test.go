@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -15,17 +16,13 @@ import (
 )
 
 // follower reads the stream of events, is cut off, and goes on from the last event
-// that it has seen. It holds what it is told against what was done to each instance:
-// each change has its event, once, and in its turn.
+// that it has seen. Indexes never fall.
 type follower struct {
 	j    *journal
 	url  string
 	most time.Duration // that it stays connected
-
-	mu   sync.Mutex
+	told func(event)
 	last uint64 // id of the last event; 0: none yet
-	of   map[string]*enrolment
-	at   map[string][]int // the changes after which each may be; none: since a reset it was not told of
 }
 
 // betweenStreams is for how long a client waits until it comes back.
@@ -47,12 +44,8 @@ type event struct {
 	}
 }
 
-func newFollower(j *journal, api string, most time.Duration, all []*enrolment) *follower {
-	f := &follower{j: j, url: "http://" + api + "/v1/events", most: most, of: make(map[string]*enrolment), at: make(map[string][]int)}
-	for _, e := range all {
-		f.of[e.id] = e
-	}
-	return f
+func newFollower(j *journal, api string, most time.Duration, told func(event)) *follower {
+	return &follower{j: j, url: "http://" + api + "/v1/events", most: most, told: told}
 }
 
 // follow goes on until it is over.
@@ -71,11 +64,9 @@ func (f *follower) read(ctx context.Context, client *http.Client) error {
 	if err != nil {
 		return err
 	}
-	f.mu.Lock()
 	if f.last > 0 {
 		request.Header.Set("Last-Event-ID", strconv.FormatUint(f.last, 10))
 	}
-	f.mu.Unlock()
 	response, err := client.Do(request)
 	if err != nil {
 		return err
@@ -97,7 +88,7 @@ func (f *follower) read(ctx context.Context, client *http.Client) error {
 			err = json.Unmarshal([]byte(value), &e.data)
 		case "":
 			if e.name != "" {
-				f.told(e)
+				f.take(e)
 			}
 			e = event{}
 		}
@@ -109,10 +100,7 @@ func (f *follower) read(ctx context.Context, client *http.Client) error {
 	return nil
 }
 
-// told judges an event.
-func (f *follower) told(e event) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (f *follower) take(e event) {
 	f.j.add("events", 1)
 	if e.data.Index < f.last || e.id > 0 && e.id != e.data.Index {
 		f.j.wrong("wrong", "an event of index %d with id %d comes after %d", e.data.Index, e.id, f.last)
@@ -122,25 +110,51 @@ func (f *follower) told(e event) {
 	}
 	if e.name == "reset" {
 		f.j.add("resets", 1)
-		clear(f.at)
 	}
-	if e.data.Service == nil || f.of[e.data.Service.ID] == nil {
+	f.told(e)
+}
+
+// turns holds events against what was done to each instance: each change has its
+// event, once, and in its turn.
+type turns struct {
+	j *journal
+
+	mu sync.Mutex
+	of map[string]*enrolment
+	at map[string][]int // the changes after which each may be; none: since a reset it was not told of
+}
+
+func newTurns(j *journal, all []*enrolment) *turns {
+	t := &turns{j: j, of: make(map[string]*enrolment), at: make(map[string][]int)}
+	for _, e := range all {
+		t.of[e.id] = e
+	}
+	return t
+}
+
+func (t *turns) told(e event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e.name == "reset" {
+		clear(t.at)
+	}
+	if e.data.Service == nil || t.of[e.data.Service.ID] == nil {
 		return // a node, or what fills the disk
 	}
-	of := f.of[e.data.Service.ID]
-	at, err := of.history.next(f.at[of.id], e)
+	of := t.of[e.data.Service.ID]
+	at, err := of.history.next(t.at[of.id], e)
 	if err != nil {
-		f.j.wrong("wrong", "%s %v", of.id, err)
+		t.j.wrong("wrong", "%s %v", of.id, err)
 	}
-	f.at[of.id] = at
+	t.at[of.id] = at
 }
 
 // knows tells what it was not told of by now, while nobody changes anything.
-func (f *follower) knows() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for id, at := range f.at {
-		if last := f.of[id].history.end(); len(at) > 0 && !slices.Contains(at, last) {
+func (t *turns) knows() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, at := range t.at {
+		if last := t.of[id].history.end(); len(at) > 0 && !slices.Contains(at, last) {
 			return fmt.Errorf("%s is at change %d, and the stream at %v", id, last, at)
 		}
 	}
@@ -190,4 +204,62 @@ func (h *history) end() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.changes) - 1
+}
+
+// mirror is what somebody makes of the events who asks for the rest when told to
+// begin anew.
+type mirror struct {
+	j     *journal
+	names []string // services with one instance each, of the same ID
+	api   string
+
+	mu    sync.Mutex
+	shown map[string]found
+}
+
+func (m *mirror) told(e event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e.name == "reset" {
+		m.shown = m.read()
+		return
+	}
+	if s := e.data.Service; s != nil && m.shown != nil {
+		m.shown[s.ID] = found{port: s.Port, present: true}
+		if e.data.Status == "critical" {
+			m.shown[s.ID] = found{port: hidden, present: true}
+		}
+		if e.data.Gone {
+			delete(m.shown, s.ID)
+		}
+	}
+}
+
+// read asks until there is an answer, which waits for those who start again.
+func (m *mirror) read() map[string]found {
+	client := &http.Client{Timeout: answerWithin, Transport: &http.Transport{DisableKeepAlives: true}}
+	all := make(map[string]found)
+	for _, name := range m.names {
+		of, _, err := entries(context.Background(), client, "http://"+m.api+"/v1/health/service/"+name)
+		for deadline := time.Now().Add(startWithin); err != nil && time.Now().Before(deadline); time.Sleep(noticeWithin) {
+			of, _, err = entries(context.Background(), client, "http://"+m.api+"/v1/health/service/"+name)
+		}
+		if err != nil {
+			m.j.wrong("wrong", "after a reset: %v", err)
+		}
+		maps.Copy(all, of)
+	}
+	return all
+}
+
+// knows tells where it has something else than is there.
+func (m *mirror) knows(there map[string]found) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, name := range m.names {
+		if m.shown != nil && !same(m.shown[name], there[name]) {
+			return fmt.Errorf("%s is %+v, and by the events it is %+v", name, there[name], m.shown[name])
+		}
+	}
+	return nil
 }
