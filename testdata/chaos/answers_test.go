@@ -8,18 +8,27 @@ import (
 	"github.com/miekg/dns"
 )
 
+const ownZone = "rollcall.internal."
+
 // ask asks for services at random and judges each answer.
 func (w *embeddedWorld) ask(n int, a *asker) {
 	defer a.hangUp()
 	random := rand.New(rand.NewPCG(w.j.seed, uint64(200+n)))
-	for ; !w.over(); time.Sleep(betweenAsks) {
+	zone := ownZone
+	if a.signed != nil {
+		zone = signedZone
+	}
+	for ; !w.over(); time.Sleep(max(a.pause, betweenAsks)) {
 		service, qtype := random.IntN(services), dns.TypeSRV
-		if random.IntN(4) == 0 {
+		if random.IntN(4) == 0 || a.signed != nil && a.network == "udp" { // where signatures of more do not fit
 			qtype = dns.TypeA
 		}
-		reply, sent, came := a.ask(serviceName(service)+".service.rollcall.internal.", qtype)
+		reply, sent, came := a.ask(serviceName(service)+".service."+zone, qtype)
 		if reply == nil {
 			continue
+		}
+		if a.signed != nil {
+			a.signed.judge(reply, a)
 		}
 		shown, err := read(reply)
 		if err != nil {
@@ -63,6 +72,7 @@ func read(reply *dns.Msg) (shown map[string]int, err error) {
 				return nil, fmt.Errorf("no address of %s comes with the answer", rr.Target)
 			}
 			shown[address] = int(rr.Port)
+		case *dns.RRSIG:
 		default:
 			return nil, fmt.Errorf("nobody asked for %v", rr)
 		}

@@ -22,6 +22,8 @@ type asker struct {
 	pulse   *pulse
 	trusts  *authority // of what is shown over TLS and HTTPS
 	most    int        // questions over one connection, or 0
+	signed  *anchors   // nil: it asks for no signatures
+	pause   time.Duration
 
 	conn *dns.Conn
 	http *http.Client
@@ -39,7 +41,7 @@ const (
 // reply it returns nil; where nothing was broken it has told so.
 func (a *asker) ask(name string, qtype uint16) (reply *dns.Msg, sent, came time.Time) {
 	question := new(dns.Msg).SetQuestion(name, qtype)
-	question.SetEdns0(1232, false)
+	question.SetEdns0(1232, a.signed != nil)
 	a.id++
 	question.Id = a.id
 	good := a.weather.watch()

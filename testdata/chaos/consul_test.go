@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -42,6 +43,7 @@ func inFrontOfConsul(t *testing.T, path string) {
 	j.table("changes acknowledged", "changes refused in faults", "views compared", "queries", "answered", "unanswered in faults",
 		"unanswered outside of faults", "forwarded, no answer in faults", "wrong", "restarts", "restarts of Consul", "restarts of the upstream", "not given back", "times the machine stood still")
 	j.line("watches", "blocking queries", "events", "event streams", "resets")
+	j.line("signatures", "signed answers", "keys rolled over")
 	j.line("certificates", "certificates renewed", "TLS connections", "answers over TLS", "answers over HTTPS")
 }
 
@@ -55,6 +57,7 @@ type consulWorld struct {
 	upstream *upstream
 	program  *program
 	trusted  *authority
+	signed   *anchors
 	askers   []*asker
 	watchers []*watcher // by blocking queries
 	follower *follower  // by the stream of events
@@ -95,14 +98,16 @@ func newConsulWorld(t *testing.T, j *journal, path string) *consulWorld {
 	}
 	w.network = newNetwork(t, address.Host, j.seed+2)
 	w.upstream = newUpstream(t)
-	w.trusted = newAuthority(j)
+	w.trusted, w.signed = newAuthority(j), newAnchors(j, path)
 	tls, https := freeAddress(t), freeAddress(t)
-	w.program = newProgram(t, path, append(w.trusted.flags(tls, https), "--registry", "consul", "--consul-addr", w.network.addr(),
-		"--forward", w.upstream.addr, "--data-dir", filepath.Join(t.TempDir(), "state"))...)
+	w.program = newProgram(t, path, slices.Concat(
+		[]string{"--registry", "consul", "--consul-addr", w.network.addr(), "--forward", w.upstream.addr, "--data-dir", filepath.Join(t.TempDir(), "state")},
+		w.trusted.flags(tls, https), w.signed.flags("consul."))...)
 	for _, network := range []string{"udp", "udp", "udp", "tcp"} {
 		w.askers = append(w.askers, &asker{network: network, addr: w.program.dns})
 	}
-	w.askers = append(w.askers, &asker{network: "tls", addr: tls, most: askedOfOne}, &asker{network: "https", addr: https, most: askedOfOne})
+	w.askers = append(w.askers, &asker{network: "tls", addr: tls, most: askedOfOne}, &asker{network: "https", addr: https, most: askedOfOne},
+		&asker{network: "tcp", addr: w.program.dns, signed: w.signed, pause: betweenSigned})
 	w.mirror.api = w.program.http
 	for _, name := range w.mirror.names {
 		w.watchers = append(w.watchers, &watcher{j: j, api: w.program.http, service: name, weather: &w.ours})
@@ -131,7 +136,8 @@ func (w *consulWorld) live() {
 	for _, each := range w.watchers {
 		w.clients.Go(func() { each.watch(ctx) })
 	}
-	random := rand.New(rand.NewPCG(w.j.seed, 600))
+	keys, random := rand.New(rand.NewPCG(w.j.seed, 700)), rand.New(rand.NewPCG(w.j.seed, 600))
+	w.clients.Go(func() { w.signed.roll(w.program.http, &w.ours, &w.trusted.writing, keys, w.over) })
 	w.clients.Go(func() { w.follower.follow(ctx, random) })
 	w.clients.Go(w.askOthers)
 	w.clients.Go(w.change)
@@ -151,14 +157,21 @@ func (w *consulWorld) over() bool {
 func (w *consulWorld) ask(n int, a *asker) {
 	defer a.hangUp()
 	random := rand.New(rand.NewPCG(w.j.seed, uint64(300+n)))
-	for ; !w.over(); time.Sleep(betweenAsks) {
+	zone := "consul."
+	if a.signed != nil {
+		zone = signedZone
+	}
+	for ; !w.over(); time.Sleep(max(a.pause, betweenAsks)) {
 		name, well := fmt.Sprint("steady-", random.IntN(steady)), true
 		if random.IntN(3) == 0 {
 			name, well = fmt.Sprint("moving-", random.IntN(moving)), false
 		}
-		reply, _, _ := a.ask(name+consulZone, dns.TypeSRV)
+		reply, _, _ := a.ask(name+".service."+zone, dns.TypeSRV)
 		if reply == nil {
 			continue
+		}
+		if a.signed != nil {
+			a.signed.judge(reply, a)
 		}
 		if shown, err := read(reply); err != nil || well && len(shown) != 1 {
 			w.j.wrong("wrong", "%s, %v:\n%v", name, err, reply)

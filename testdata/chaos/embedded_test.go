@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -32,6 +33,7 @@ func itsOwnRegistry(t *testing.T, path string) {
 	j.table("changes acknowledged", "changes refused in faults", "changes in doubt", "lost", "by halves", "refused outside of faults",
 		"queries", "answered", "unanswered in faults", "unanswered outside of faults", "wrong", "restarts", "not given back", "times the machine stood still")
 	j.line("watches", "missed", "blocking queries", "events", "event streams", "resets")
+	j.line("signatures", "signed answers", "keys rolled over")
 	j.line("certificates", "certificates renewed", "TLS connections", "answers over TLS", "answers over HTTPS")
 }
 
@@ -47,6 +49,7 @@ type embeddedWorld struct {
 	tls     *network // DNS over TLS
 	https   *network // and over HTTPS
 	trusted *authority
+	signed  *anchors
 
 	dnsWeather, httpWeather weather
 	pulse                   pulse
@@ -70,7 +73,8 @@ const (
 	askersOverTCP   = 2
 	watched         = 8 // services
 	knowsWithin     = 3 * time.Second
-	askedOfOne      = 20 // questions over a connection that is made anew
+	betweenSigned   = 15 * time.Millisecond // to sign and to validate costs more
+	askedOfOne      = 20                    // questions over a connection that is made anew
 )
 
 func newEmbeddedWorld(t *testing.T, j *journal, path string) *embeddedWorld {
@@ -80,9 +84,10 @@ func newEmbeddedWorld(t *testing.T, j *journal, path string) *embeddedWorld {
 	if !w.small {
 		j.note("no file system may be mounted here: the disk will not be full")
 	}
-	w.trusted = newAuthority(j)
+	w.trusted, w.signed = newAuthority(j), newAnchors(j, path)
 	tls, https := freeAddress(t), freeAddress(t)
-	w.program = newProgram(t, path, append(w.trusted.flags(tls, https), "--data-dir", filepath.Join(w.dir, "state"))...)
+	w.program = newProgram(t, path, slices.Concat(
+		[]string{"--data-dir", filepath.Join(w.dir, "state")}, w.trusted.flags(tls, https), w.signed.flags(ownZone))...)
 	if err := w.program.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +132,8 @@ func (w *embeddedWorld) live() {
 		r := rand.New(rand.NewPCG(w.j.seed, uint64(600+n)))
 		w.clients.Go(func() { each.follow(ctx, r) })
 	}
+	keys := rand.New(rand.NewPCG(w.j.seed, 700))
+	w.clients.Go(func() { w.signed.roll(w.program.http, &w.httpWeather, &w.trusted.writing, keys, w.over) })
 	r := rand.New(rand.NewPCG(w.j.seed, 500))
 	w.clients.Go(func() { w.trusted.renew(w.tls.addr(), &w.dnsWeather, r, w.over) })
 }
@@ -142,7 +149,10 @@ func (w *embeddedWorld) askers() (all []*asker) {
 	}
 	return append(all,
 		&asker{network: "tls", addr: w.tls.addr()}, &asker{network: "tls", addr: w.tls.addr(), most: askedOfOne},
-		&asker{network: "https", addr: w.https.addr()}, &asker{network: "https", addr: w.https.addr(), most: askedOfOne})
+		&asker{network: "https", addr: w.https.addr()}, &asker{network: "https", addr: w.https.addr(), most: askedOfOne},
+		&asker{network: "udp", addr: w.dns.addr(), signed: w.signed, pause: betweenSigned},
+		&asker{network: "tcp", addr: w.dns.addr(), signed: w.signed, pause: betweenSigned},
+		&asker{network: "tls", addr: w.tls.addr(), signed: w.signed, pause: betweenSigned})
 }
 
 // rest ends them.
