@@ -194,7 +194,7 @@ func (r *Runner) keep(checks []*registry.Check, there map[*registry.Lease]bool, 
 		if kind == "" {
 			continue
 		}
-		t := &task{check: c, at: -1, counter: newCounter(*c.Definition, c.Status)}
+		t := &task{check: c, at: -1, counter: newCounter(*c.Definition, c.Status, !first)}
 		r.note(t, c)
 		now := time.Now()
 		if kind == "ttl" {

@@ -96,7 +96,7 @@ func (b *bench) wants(id string, want registry.Status) {
 }
 
 func tcp(id, address string, edit ...func(*registry.Definition)) registry.Registration {
-	d := registry.Definition{TCP: address, Interval: 10 * time.Second, Timeout: time.Second}
+	d := registry.Definition{TCP: address, Interval: 10 * time.Second, Timeout: time.Second, SuccessBeforePassing: 1, FailuresBeforeCritical: 1}
 	for _, e := range edit {
 		e(&d)
 	}
@@ -344,19 +344,45 @@ func TestThresholdsAreConsuls(t *testing.T) {
 		results    []registry.Status
 		want       []registry.Status
 	}{
-		{"none", registry.Definition{}, []registry.Status{p, c, w, p}, []registry.Status{p, c, w, p}},
-		{"success before passing", registry.Definition{SuccessBeforePassing: 3}, []registry.Status{p, p, p, c, p}, []registry.Status{c, c, p, c, c}},
-		{"failures before critical", registry.Definition{FailuresBeforeCritical: 3}, []registry.Status{p, c, c, c, p}, []registry.Status{p, p, p, c, p}},
+		{"one", registry.Definition{SuccessBeforePassing: 1, FailuresBeforeCritical: 1}, []registry.Status{p, c, w, p}, []registry.Status{p, c, w, p}},
+		{"success before passing", registry.Definition{SuccessBeforePassing: 3}, []registry.Status{p, p, p, c, p}, []registry.Status{c, c, p, p, p}},
+		{"failures before critical", registry.Definition{FailuresBeforeCritical: 3}, []registry.Status{p, c, c, c, p, p}, []registry.Status{p, p, p, c, c, p}},
 		{"failures before warning", registry.Definition{FailuresBeforeWarning: 2, FailuresBeforeCritical: 3}, []registry.Status{p, c, c, c}, []registry.Status{p, p, w, c}},
 		{"a success between", registry.Definition{FailuresBeforeCritical: 2}, []registry.Status{p, c, p, c, p}, []registry.Status{p, p, p, p, p}},
+		{"none", registry.Definition{}, []registry.Status{p, c, c, p, c, c, c, p, c, p, p}, []registry.Status{p, p, p, p, p, p, c, c, c, c, p}},
+		{"warning alone", registry.Definition{FailuresBeforeWarning: 4}, []registry.Status{p, c, c, c, c}, []registry.Status{p, p, p, p, c}},
 	} {
-		counter, got := newCounter(row.definition, c), []registry.Status(nil)
+		counter, got := newCounter(row.definition, c, true), []registry.Status(nil)
 		for _, r := range row.results {
 			got = append(got, counter.count(r))
 		}
 		if !slices.Equal(got, row.want) {
 			t.Errorf("%s: %v becomes %v, want %v", row.name, row.results, got, row.want)
 		}
+	}
+}
+
+// TestACheckLeavesAfterThreeFailuresAndComesBackAfterTwoSuccesses has a target fail for
+// so many probes in a row, of a check that says nothing of how many it takes.
+func TestACheckLeavesAfterThreeFailuresAndComesBackAfterTwoSuccesses(t *testing.T) {
+	const p, c = registry.Passing, registry.Critical
+	var got []registry.Status
+	synctest.Test(t, func(t *testing.T) {
+		results, n := []registry.Status{c, p, c, c, p, c, c, c, p, c, p, p, c}, 0
+		b := start(t, script{"a:1": func(context.Context) result {
+			n++
+			return result{status: results[min(n, len(results))-1]}
+		}})
+		b.register(tcp("a", "a:1", func(d *registry.Definition) { d.SuccessBeforePassing, d.FailuresBeforeCritical = 0, 0 }))
+		for seen := 0; seen < len(results); b.after(time.Second) {
+			if n > seen {
+				seen = n
+				got = append(got, b.View().Check("n1", "a").Status)
+			}
+		}
+	})
+	if want := []registry.Status{c, p, p, p, p, p, p, c, c, c, c, p, p}; !slices.Equal(got, want) {
+		t.Errorf("it is %v, want %v", got, want)
 	}
 }
 

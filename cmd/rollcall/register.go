@@ -34,7 +34,7 @@ func registerCommand() *cli.Command {
 			&cli.DurationFlag{Name: "interval", Value: 10 * time.Second, EnvVars: registerEnv("INTERVAL"), Usage: "time from one probe to the next"},
 			&cli.DurationFlag{Name: "check-timeout", EnvVars: registerEnv("CHECK_TIMEOUT"), Usage: "time for one probe to succeed"},
 			&cli.DurationFlag{Name: "deregister-after", EnvVars: registerEnv("DEREGISTER_AFTER"), Usage: "remove the instance when it has been critical for so long"},
-			&cli.IntFlag{Name: "failures-before-critical", EnvVars: registerEnv("FAILURES_BEFORE_CRITICAL"), Usage: "how many failures in a row make a check critical"},
+			&cli.IntFlag{Name: "failures-before-critical", EnvVars: registerEnv("FAILURES_BEFORE_CRITICAL"), DefaultText: "3", Usage: "how many failures in a row make a check critical"},
 			&cli.BoolFlag{Name: "tls-skip-verify", EnvVars: registerEnv("TLS_SKIP_VERIFY"), Usage: "accept any certificate in https checks"},
 		),
 		Action: register,
