@@ -72,7 +72,7 @@ func TestASyncThatFailsOnceEndsAllWrites(t *testing.T) {
 	needsStrace(t)
 	dir := t.TempDir()
 	calls := filepath.Join(dir, "calls")
-	strace := []string{"strace", "-f", "-y", "-o", calls, "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=10", "--"}
+	strace := []string{"strace", "-f", "-y", "-o", calls, "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=25", "--"}
 	child, api, addr := startProcessUnder(t, strace, dir)
 	register := func(api string, n int) error {
 		return tryPut(api+"/v1/agent/service/register", object{"Name": "web", "ID": fmt.Sprintf("web-%d", n), "Address": fmt.Sprintf("10.0.%d.%d", n>>8, n&255)})
