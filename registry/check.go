@@ -87,6 +87,9 @@ func (d *Definition) Kind() string {
 	return ""
 }
 
+// Probed tells whether a probe gives the check its status.
+func (d *Definition) Probed() bool { return d.Kind() != "" && d.Kind() != "ttl" }
+
 // Clone returns a definition that shares no memory with d; nil for nil.
 func (d *Definition) Clone() *Definition {
 	if d == nil {

@@ -210,7 +210,7 @@ func (s *Server) unknownPath(w http.ResponseWriter, r *http.Request) error {
 	other := new(http.Request)
 	*other = *r
 	var methods []string
-	for _, other.Method = range []string{http.MethodGet, http.MethodPut} {
+	for _, other.Method = range []string{http.MethodGet, http.MethodHead, http.MethodPut} {
 		if _, pattern := s.mux.Handler(other); pattern != "/" {
 			methods = append(methods, other.Method)
 		}
@@ -218,6 +218,10 @@ func (s *Server) unknownPath(w http.ResponseWriter, r *http.Request) error {
 	if methods != nil {
 		allow := strings.Join(methods, ", ")
 		w.Header().Set("Allow", allow)
+		if r.Method == http.MethodOptions {
+			w.WriteHeader(http.StatusNoContent)
+			return nil
+		}
 		refuse(w, r, http.StatusMethodNotAllowed, fmt.Errorf("method %s not allowed here, but %s", r.Method, allow))
 		return nil
 	}

@@ -148,13 +148,17 @@ func TestAnotherMethodIsNotAllowed(t *testing.T) {
 	for _, row := range []struct{ method, path, allow string }{
 		{"GET", "/v1/catalog/register", "PUT"},
 		{"POST", "/v1/agent/check/register", "PUT"},
-		{"POST", "/v1/agent/service/register", "GET, PUT"}, // there may be a service of that name
-		{"DELETE", "/v1/agent/services", "GET"},
-		{"PUT", "/", "GET"},
+		{"POST", "/v1/agent/service/register", "GET, HEAD, PUT"}, // there may be a service of that name
+		{"DELETE", "/v1/agent/services", "GET, HEAD"},
+		{"PUT", "/", "GET, HEAD"},
 	} {
 		status, _, header := e.do(row.method, row.path, "")
 		if status != http.StatusMethodNotAllowed || header.Get("Allow") != row.allow {
 			t.Errorf("%s %s: %d, Allow %q, want 405, Allow %q", row.method, row.path, status, header.Get("Allow"), row.allow)
+		}
+		status, body, header := e.do("OPTIONS", row.path, "", "Origin", "http://evil.example", "Access-Control-Request-Method", "PUT")
+		if status != http.StatusNoContent || body != "" || header.Get("Allow") != row.allow || header.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("OPTIONS %s: %d %q, want 204 and the same", row.path, status, header)
 		}
 	}
 }

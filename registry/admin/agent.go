@@ -35,7 +35,9 @@ func (s *serviceRequest) registration() (r registry.Registration, err error) {
 		Port: s.Port, Ports: s.Ports, Meta: s.Meta, EnableTagOverride: s.EnableTagOverride,
 	}
 	if s.Weights != nil {
-		r.Instance.Weights = *s.Weights
+		if r.Instance.Weights = *s.Weights; r.Instance.Weights == (registry.Weights{}) { // which is not the same as none
+			return r, badField("Weights.Passing", "is 0, and must be 1 to 65535")
+		}
 	}
 	add := func(c *checkRequest, path string) error {
 		check, err := c.registry(path)
@@ -152,8 +154,14 @@ func (s *Server) updateCheck(_ http.ResponseWriter, r *http.Request, update *che
 // maxOutput is how much of a check's output is kept, octets.
 const maxOutput = 4 << 10
 
+// setStatus sets the status of a check that has no probe: what a probe finds would
+// soon take the place of what anybody says.
 func (s *Server) setStatus(r *http.Request, status registry.Status, output string) error {
-	return s.cfg.Registry.SetStatus(r.Context(), registry.StatusUpdate{CheckID: r.PathValue("id"), Status: status, Output: clip(output)})
+	id := r.PathValue("id")
+	if c := s.cfg.Registry.View().Check(s.cfg.Node, id); c != nil && c.Definition.Probed() {
+		return badRequest("check %q does not have a TTL, but a probe: %s", id, c.Definition.Kind())
+	}
+	return s.cfg.Registry.SetStatus(r.Context(), registry.StatusUpdate{CheckID: id, Status: status, Output: clip(output)})
 }
 
 // clip returns what is kept of a check's output.

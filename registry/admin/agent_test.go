@@ -168,6 +168,30 @@ func TestWhatIsNotRegisteredIsNotFound(t *testing.T) {
 	}
 }
 
+func TestACheckThatHasAProbeTakesNoStatus(t *testing.T) {
+	e := start(t, nil)
+	e.must("PUT", "/v1/agent/service/register", `{"Name":"web","Check":{"TCP":"127.0.0.1:1","Interval":"1h"}}`)
+	for path, body := range map[string]string{"pass/service:web": "", "fail/service:web": "", "update/service:web": `{"Status":"passing"}`} {
+		status, text, _ := e.do("PUT", "/v1/agent/check/"+path, body)
+		if status != 400 || text != `check "service:web" does not have a TTL, but a probe: tcp`+"\n" {
+			t.Errorf("%s: %d %s", path, status, text)
+		}
+	}
+	if c := e.registry.View().Check("n1", "service:web"); c.Status != registry.Critical {
+		t.Errorf("the check is %v", c.Status)
+	}
+}
+
+func TestAWeightOfNothingIsRefused(t *testing.T) {
+	e := start(t, nil)
+	for _, weights := range []string{`{}`, `{"Passing":0}`, `{"Warning":1}`} {
+		if status, text, _ := e.do("PUT", "/v1/agent/service/register", `{"Name":"web","Weights":`+weights+`}`); status != 400 || !strings.HasPrefix(text, "Weights.Passing is 0") {
+			t.Errorf("%s: %d %s, want 400", weights, status, text)
+		}
+	}
+	e.must("PUT", "/v1/agent/service/register", `{"Name":"web","Weights":null}`)
+}
+
 func TestAnUpdateNeedsAStatus(t *testing.T) {
 	e := start(t, nil)
 	e.must("PUT", "/v1/agent/service/register", `{"Name":"web","Check":{"TTL":"30s"}}`)
