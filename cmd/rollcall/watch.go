@@ -84,7 +84,7 @@ func (c *client) follow(ctx context.Context, last string, told func(kind string,
 	defer response.Body.Close()
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, 1<<20)
-	var id, kind string
+	id, kind, data := last, "", ""
 	for lines.Scan() {
 		field, value, _ := strings.Cut(lines.Text(), ": ")
 		switch field {
@@ -93,10 +93,15 @@ func (c *client) follow(ctx context.Context, last string, told func(kind string,
 		case "event":
 			kind = value
 		case "data":
-			if err := told(kind, []byte(value)); err != nil {
+			data = value
+		case "": // what has no such end was cut off
+			if data == "" {
+				continue
+			}
+			if err := told(kind, []byte(data)); err != nil {
 				return last, err
 			}
-			last = id
+			last, kind, data = id, "", ""
 		}
 	}
 	return last, nil
