@@ -77,9 +77,12 @@ func (f *follower) read(ctx context.Context, client *http.Client) error {
 	}
 	f.j.add("event streams", 1)
 	var e event
-	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-		key, value, _ := strings.Cut(lines.Text(), ": ")
-		switch key {
+	for text := bufio.NewReader(response.Body); ; {
+		line, err := text.ReadString('\n')
+		if err != nil {
+			return err // and what it was cut off in is none
+		}
+		switch key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": "); key {
 		case "id":
 			e.id, err = strconv.ParseUint(value, 10, 64)
 		case "event":
@@ -93,11 +96,10 @@ func (f *follower) read(ctx context.Context, client *http.Client) error {
 			e = event{}
 		}
 		if err != nil {
-			f.j.wrong("wrong", "an event does not parse: %v in %q", err, lines.Text())
+			f.j.wrong("wrong", "an event does not parse: %v in %q", err, line)
 			return err
 		}
 	}
-	return nil
 }
 
 func (f *follower) take(e event) {
