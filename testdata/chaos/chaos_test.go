@@ -114,6 +114,13 @@ func (j *journal) add(name string, n int) {
 	j.count[name] += n
 }
 
+// most keeps the largest of some numbers.
+func (j *journal) most(name string, n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.count[name] = max(j.count[name], n)
+}
+
 func (j *journal) answered(network string, gap time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -223,6 +230,25 @@ func (w *weather) watch() (good func() (bool, time.Time)) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return faults == 0 && w.begun == begun, w.since
+	}
+}
+
+// eventually asks again and again what is amiss, until it is nothing, or the weather
+// was good for so long. It returns for how long that took.
+func (w *weather) eventually(within time.Duration, amiss func() string) (took time.Duration, still string) {
+	began := time.Now()
+	good, since := w.watch(), began
+	for {
+		still = amiss()
+		if took = time.Since(began); still == "" {
+			return took, ""
+		}
+		if fine, _ := good(); !fine {
+			good, since = w.watch(), time.Now()
+		} else if time.Since(since) > within {
+			return took, still
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 

@@ -44,6 +44,7 @@ func inFrontOfConsul(t *testing.T, path string) {
 		"unanswered outside of faults", "forwarded, no answer in faults", "wrong", "restarts", "restarts of Consul", "restarts of the upstream", "not given back", "times the machine stood still")
 	j.line("watches", "blocking queries", "events", "event streams", "resets")
 	j.line("signatures", "signed answers", "keys rolled over")
+	j.line("secondary", "zones compared", "serials of rollcall", "serials of the secondary", "restarts of the secondary", hadItAfter)
 	j.line("certificates", "certificates renewed", "TLS connections", "answers over TLS", "answers over HTTPS")
 }
 
@@ -58,6 +59,7 @@ type consulWorld struct {
 	program  *program
 	trusted  *authority
 	signed   *anchors
+	knot     *secondary
 	askers   []*asker
 	watchers []*watcher // by blocking queries
 	follower *follower  // by the stream of events
@@ -100,9 +102,10 @@ func newConsulWorld(t *testing.T, j *journal, path string) *consulWorld {
 	w.upstream = newUpstream(t)
 	w.trusted, w.signed = newAuthority(j), newAnchors(j, path)
 	tls, https := freeAddress(t), freeAddress(t)
-	w.program = newProgram(t, path, slices.Concat(
-		[]string{"--registry", "consul", "--consul-addr", w.network.addr(), "--forward", w.upstream.addr, "--data-dir", filepath.Join(t.TempDir(), "state")},
-		w.trusted.flags(tls, https), w.signed.flags("consul."))...)
+	w.program = newProgram(t, path, "--registry", "consul", "--consul-addr", w.network.addr(), "--forward", w.upstream.addr,
+		"--data-dir", filepath.Join(t.TempDir(), "state"))
+	w.knot = newSecondary(j, "consul.", w.program.dns)
+	w.program.args = slices.Concat(w.program.args, w.trusted.flags(tls, https), w.signed.flags("consul."), w.knot.flags())
 	for _, network := range []string{"udp", "udp", "udp", "tcp"} {
 		w.askers = append(w.askers, &asker{network: network, addr: w.program.dns})
 	}
@@ -139,6 +142,7 @@ func (w *consulWorld) live() {
 	keys, random := rand.New(rand.NewPCG(w.j.seed, 700)), rand.New(rand.NewPCG(w.j.seed, 600))
 	w.clients.Go(func() { w.signed.roll(w.program.http, &w.ours, &w.trusted.writing, keys, w.over) })
 	w.clients.Go(func() { w.follower.follow(ctx, random) })
+	w.clients.Go(func() { w.knot.watch(w.program.dns, w.over) })
 	w.clients.Go(w.askOthers)
 	w.clients.Go(w.change)
 }
@@ -227,7 +231,7 @@ func (w *consulWorld) change() {
 
 // round breaks one or two of Consul, what is between, the upstream and rollcall.
 func (w *consulWorld) round() {
-	kinds := []func() func(){w.consulKilled, w.partition, w.badNetwork, w.reset, w.upstreamKilled, w.upstreamHangs}
+	kinds := []func() func(){w.consulKilled, w.partition, w.badNetwork, w.reset, w.upstreamKilled, w.upstreamHangs, w.knot.killed}
 	var ends []func()
 	for _, n := range w.j.random.Perm(len(kinds))[:1+w.j.random.IntN(3)] {
 		ends = append(ends, kinds[n]())

@@ -100,22 +100,15 @@ func (w *consulWorld) upstreamHangs() func() {
 func (w *consulWorld) agree() {
 	w.changing.Lock()
 	defer w.changing.Unlock()
-	began := time.Now()
-	for {
-		differs := w.compare()
-		took := time.Since(began)
-		if differs == "" {
-			u := w.j.bounded(w.program)
-			w.j.add("views compared", 1)
-			w.j.note("the view is the catalog, after %v; %d goroutines, %d files, %d MiB", took.Round(time.Millisecond), u.goroutines, u.files, u.memory>>20)
-			return
-		}
-		if took > agreeWithin {
-			w.j.wrong("wrong", "%v after the faults: %s", took.Round(time.Millisecond), differs)
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
+	took, differs := w.ours.eventually(agreeWithin, w.compare)
+	if differs != "" {
+		w.j.wrong("wrong", "%v after the faults: %s", took.Round(time.Millisecond), differs)
+		return
 	}
+	u := w.j.bounded(w.program)
+	w.j.add("views compared", 1)
+	w.j.note("the view is the catalog, after %v; %d goroutines, %d files, %d MiB", took.Round(time.Millisecond), u.goroutines, u.files, u.memory>>20)
+	w.knot.agrees(w.program.dns, &w.ours)
 }
 
 // compare tells where DNS does not show what the catalog has, and who has not heard

@@ -34,6 +34,7 @@ func itsOwnRegistry(t *testing.T, path string) {
 		"queries", "answered", "unanswered in faults", "unanswered outside of faults", "wrong", "restarts", "not given back", "times the machine stood still")
 	j.line("watches", "missed", "blocking queries", "events", "event streams", "resets")
 	j.line("signatures", "signed answers", "keys rolled over")
+	j.line("secondary", "zones compared", "serials of rollcall", "serials of the secondary", "restarts of the secondary", hadItAfter)
 	j.line("certificates", "certificates renewed", "TLS connections", "answers over TLS", "answers over HTTPS")
 }
 
@@ -50,6 +51,7 @@ type embeddedWorld struct {
 	https   *network // and over HTTPS
 	trusted *authority
 	signed  *anchors
+	knot    *secondary
 
 	dnsWeather, httpWeather weather
 	pulse                   pulse
@@ -86,8 +88,9 @@ func newEmbeddedWorld(t *testing.T, j *journal, path string) *embeddedWorld {
 	}
 	w.trusted, w.signed = newAuthority(j), newAnchors(j, path)
 	tls, https := freeAddress(t), freeAddress(t)
-	w.program = newProgram(t, path, slices.Concat(
-		[]string{"--data-dir", filepath.Join(w.dir, "state")}, w.trusted.flags(tls, https), w.signed.flags(ownZone))...)
+	w.program = newProgram(t, path, "--data-dir", filepath.Join(w.dir, "state"))
+	w.knot = newSecondary(j, ownZone, w.program.dns)
+	w.program.args = slices.Concat(w.program.args, w.trusted.flags(tls, https), w.signed.flags(ownZone), w.knot.flags())
 	if err := w.program.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -132,6 +135,7 @@ func (w *embeddedWorld) live() {
 		r := rand.New(rand.NewPCG(w.j.seed, uint64(600+n)))
 		w.clients.Go(func() { each.follow(ctx, r) })
 	}
+	w.clients.Go(func() { w.knot.watch(w.program.dns, w.over) })
 	keys := rand.New(rand.NewPCG(w.j.seed, 700))
 	w.clients.Go(func() { w.signed.roll(w.program.http, &w.httpWeather, &w.trusted.writing, keys, w.over) })
 	r := rand.New(rand.NewPCG(w.j.seed, 500))
@@ -175,7 +179,7 @@ func (w *embeddedWorld) over() bool {
 // itself.
 func (w *embeddedWorld) round() {
 	j := w.j
-	kinds := []func() func(){w.badNetwork, w.partition, w.garbage, w.halfOpen, w.slowBodies}
+	kinds := []func() func(){w.badNetwork, w.partition, w.garbage, w.halfOpen, w.slowBodies, w.knot.killed}
 	if w.small {
 		kinds = append(kinds, w.fullDisk)
 	}
@@ -224,47 +228,35 @@ func (w *embeddedWorld) calm() {
 			w.j.wrong("lost", "%s %v", e.id, err)
 		}
 	}
-	w.allKnow(all)
+	if took, unknown := w.httpWeather.eventually(knowsWithin, func() string { return w.unknown(all) }); unknown != "" {
+		w.j.wrong("missed", "%v after the last change: %s", took.Round(time.Millisecond), unknown)
+	}
 	for id := range found {
 		w.j.wrong("by halves", "%s is there, and nobody has registered it", id)
 	}
+	w.knot.agrees(w.program.dns, &w.dnsWeather)
 	w.j.note("all is as acknowledged: %d instances; %d goroutines, %d files, %d MiB", present, u.goroutines, u.files, u.memory>>20)
 }
 
-// allKnow waits until everybody who watches has heard of all that is there.
-func (w *embeddedWorld) allKnow(all map[string]found) {
-	began := time.Now()
-	for {
-		err := w.unknown(all)
-		if err == nil {
-			return
-		}
-		if took := time.Since(began); took > knowsWithin {
-			w.j.wrong("missed", "%v after the last change: %v", took.Round(time.Millisecond), err)
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-func (w *embeddedWorld) unknown(all map[string]found) error {
+// unknown tells who has not heard of all that is there.
+func (w *embeddedWorld) unknown(all map[string]found) string {
 	for _, each := range w.watchers {
-		of := make(map[string]bool)
+		of := make(map[string]found)
 		for _, e := range each.of {
-			of[e.id] = true
+			if f, is := all[e.id]; is {
+				of[e.id] = f
+			}
 		}
-		there := maps.Clone(all)
-		maps.DeleteFunc(there, func(id string, _ found) bool { return !of[id] })
-		if err := each.knows(there); err != nil {
-			return err
+		if err := each.knows(of); err != nil {
+			return err.Error()
 		}
 	}
 	for _, each := range w.turns {
 		if err := each.knows(); err != nil {
-			return err
+			return err.Error()
 		}
 	}
-	return nil
+	return ""
 }
 
 // handsBack waits until rollcall holds no more than when it started.

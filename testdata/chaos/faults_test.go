@@ -108,7 +108,7 @@ func (w *embeddedWorld) network(c conditions) func() {
 
 // setDNS changes the network before DNS, over whichever transport.
 func (w *embeddedWorld) setDNS(c conditions) {
-	for _, n := range []*network{w.dns, w.tls, w.https} {
+	for _, n := range append(w.knot.networks(), w.dns, w.tls, w.https) {
 		n.set(c)
 	}
 }
