@@ -61,6 +61,7 @@ type Runner struct {
 	pace  pace
 	slots slots
 	mass  massFailure
+	late  lateness
 }
 
 // New returns a Runner; Run runs it.
@@ -119,7 +120,8 @@ type task struct {
 	check   *registry.Check // as it was registered, of whatever status
 	since   time.Time       // when it became critical, for reaping; zero: it is not
 	due     time.Time
-	at      int // in the queue; -1: it is not there
+	at      int  // in the queue; -1: it is not there
+	late    bool // its heartbeat is, or was when it was last looked for
 	removed bool
 	cancel  context.CancelFunc // of the probe that runs
 }
@@ -199,6 +201,7 @@ func (r *Runner) keep(checks []*registry.Check, there map[*registry.Lease]bool, 
 		now := time.Now()
 		if kind == "ttl" {
 			t.due = c.Lease.Renewed().Add(c.Definition.TTL)
+			r.late.of++
 		} else {
 			t.prober = r.config.probe(*c.Definition, r.dialer(c))
 			t.due = now.Add(firstDelay(c.Definition.Interval, first, rand.Float64()))
@@ -244,6 +247,9 @@ func (r *Runner) remove(t *task) {
 	}
 	if t.prober != nil {
 		r.pace.wanted -= perSecond(t)
+	} else {
+		r.late.of--
+		r.late.mark(t, false)
 	}
 }
 

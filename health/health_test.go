@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -368,15 +369,15 @@ func TestACheckLeavesAfterThreeFailuresAndComesBackAfterTwoSuccesses(t *testing.
 	const p, c = registry.Passing, registry.Critical
 	var got []registry.Status
 	synctest.Test(t, func(t *testing.T) {
-		results, n := []registry.Status{c, p, c, c, p, c, c, c, p, c, p, p, c}, 0
+		results := []registry.Status{c, p, c, c, p, c, c, c, p, c, p, p, c}
+		var n atomic.Int32
 		b := start(t, script{"a:1": func(context.Context) result {
-			n++
-			return result{status: results[min(n, len(results))-1]}
+			return result{status: results[min(int(n.Add(1)), len(results))-1]}
 		}})
 		b.register(tcp("a", "a:1", func(d *registry.Definition) { d.SuccessBeforePassing, d.FailuresBeforeCritical = 0, 0 }))
 		for seen := 0; seen < len(results); b.after(time.Second) {
-			if n > seen {
-				seen = n
+			if now := int(n.Load()); now > seen {
+				seen = now
 				got = append(got, b.View().Check("n1", "a").Status)
 			}
 		}

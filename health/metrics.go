@@ -17,6 +17,7 @@ type metrics struct {
 	scheduled prometheus.Gauge
 	reaped    prometheus.Counter
 	spared    prometheus.Gauge
+	unexpired prometheus.Gauge
 	held      prometheus.Counter
 }
 
@@ -41,6 +42,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 		spared: with.NewGauge(prometheus.GaugeOpts{
 			Name: "rollcall_checks_deregistration_paused", Help: "Whether no critical instance is deregistered, as too many are critical at once.",
+		}),
+		unexpired: with.NewGauge(prometheus.GaugeOpts{
+			Name: "rollcall_checks_expiry_paused", Help: "Whether no heartbeat expires, as too many are late at once.",
 		}),
 		reaped: with.NewCounter(prometheus.CounterOpts{
 			Name: "rollcall_checks_deregistered_total", Help: "Instances deregistered because a check stayed critical.",

@@ -9,7 +9,7 @@ import (
 // process was stopped, or its machine was.
 const (
 	pulseEvery = time.Second
-	standstill = 5 * time.Second
+	standstill = 2 * pulseEvery
 )
 
 // pulse notices when the process has stood still. No heartbeat could reach it then

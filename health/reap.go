@@ -33,7 +33,7 @@ func (r *Runner) tooManyAtOnce() bool {
 			if t.check.InstanceID == "" || t.check.Definition.DeregisterCriticalServiceAfter == 0 {
 				continue
 			}
-			if all++; !t.since.IsZero() {
+			if all++; t.late || !t.since.IsZero() {
 				critical++
 			}
 		}
@@ -61,7 +61,7 @@ func (r *Runner) reap(ctx context.Context, t *task) {
 	if after == 0 || c.InstanceID == "" || since.IsZero() || time.Since(since) < after || ctx.Err() != nil {
 		return
 	}
-	if time.Since(since) < after+massPatience && r.tooManyAtOnce() {
+	if time.Since(since) < after+massPatience && !r.isAlone(c) && r.tooManyAtOnce() {
 		return
 	}
 	now := r.config.Registry.View().Check(c.Node, c.ID)

@@ -16,13 +16,22 @@ func (r *Runner) expire(ctx context.Context, t *task, c *registry.Check) time.Ti
 	ttl := c.Definition.TTL
 	renewed := c.Lease.Renewed()
 	from := renewed
-	if awake := r.pulse.feel(); awake.After(from) {
-		from = awake // heartbeats may be waiting to be read
+	for _, since := range []time.Time{r.started, r.pulse.feel()} {
+		if since.After(from) {
+			from = since // heartbeats may be waiting to be read
+		}
 	}
 	if deadline := from.Add(ttl); time.Now().Before(deadline) {
+		r.isInTime(t)
 		return deadline
 	}
-	if now := r.config.Registry.View().Check(c.Node, c.ID); now != nil && now.Status != registry.Critical {
+	now := r.config.Registry.View().Check(c.Node, c.ID)
+	switch {
+	case now == nil || now.Status == registry.Critical:
+		r.isInTime(t)
+	case r.tooManyLate(t, time.Since(from)-ttl):
+		return time.Now().Add(ttl / 2)
+	default:
 		r.metrics.probed("ttl", registry.Critical, 0)
 		r.report(ctx, t, c, registry.Critical, fmt.Sprintf("TTL expired: no heartbeat in %v. The last one said: %.200s", ttl, now.Output), renewed)
 	}

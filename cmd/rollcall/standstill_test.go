@@ -22,7 +22,7 @@ func TestAHeartbeatIsNotLateBecauseTheProcessStoodStill(t *testing.T) {
 	if err := child.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(7 * time.Second)
+	time.Sleep(4 * time.Second)
 	if err := child.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
