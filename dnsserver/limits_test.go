@@ -302,14 +302,22 @@ func TestSlowRequestsOverHTTPSAreCutOff(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			go func() {
+			over := make(chan struct{})
+			var writer sync.WaitGroup
+			writer.Go(func() {
 				_, err := conn.Write([]byte(quick))
 				for err == nil {
-					time.Sleep(time.Second)
-					_, err = conn.Write([]byte("a"))
+					select {
+					case <-over:
+						return
+					case <-time.After(time.Second):
+						_, err = conn.Write([]byte("a"))
+					}
 				}
-			}()
+			})
 			took := closes(t, conn, 20*time.Second)
+			close(over)
+			writer.Wait()
 			t.Logf("%s that comes slowly is cut off after %v", name, took.Round(100*time.Millisecond))
 			if took > 12*time.Second {
 				t.Errorf("%s that comes slowly is cut off after %v", name, took)

@@ -2,17 +2,12 @@ package dnsserver
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"runtime"
@@ -23,6 +18,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/testdata/authority"
 )
 
 // served is a lab that serves over all transports.
@@ -36,26 +32,10 @@ type served struct {
 // serveAll serves a lab over all transports until the test ends.
 func serveAll(t testing.TB, l *lab) *served {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.server.config.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS12}
+	issuer := authority.New(t)
+	l.server.config.TLS = &tls.Config{Certificates: []tls.Certificate{issuer.Issue("127.0.0.1").Certificate}, MinVersion: tls.VersionTLS12}
 	l.server.config.TLSAddrs, l.server.config.HTTPSAddrs = []string{"127.0.0.1:0"}, []string{"127.0.0.1:0"}
-	s := &served{lab: l, tls: &tls.Config{RootCAs: x509.NewCertPool()}, addr: map[string]string{"tcp": l.run(t)}}
-	s.tls.RootCAs.AddCert(certificate)
+	s := &served{lab: l, tls: &tls.Config{RootCAs: issuer.Pool()}, addr: map[string]string{"tcp": l.run(t)}}
 	s.addr["tls"], s.addr["https"] = l.server.AddrsOf("tls")[0].String(), l.server.AddrsOf("https")[0].String()
 	s.http = &http.Client{Transport: &http.Transport{TLSClientConfig: s.tls.Clone(), ForceAttemptHTTP2: true}}
 	t.Cleanup(s.http.CloseIdleConnections)

@@ -1,16 +1,8 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -18,37 +10,16 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/rollcall-dns/rollcall/registry/consul/consultest"
+	"github.com/rollcall-dns/rollcall/testdata/authority"
 )
-
-// writeCertificate puts a certificate of its own making and its key into files.
-func writeCertificate(t *testing.T, name, certFile, keyFile string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: certificate}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // TestACertificateIsRenewedAndNoConnectionEnds asks on a connection over TLS, again
 // and again, while the certificate in the files becomes another.
 func TestACertificateIsRenewedAndNoConnectionEnds(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	writeCertificate(t, "first", certFile, keyFile)
+	issuer := authority.New(t)
+	issuer.Issue("first").Write(t, certFile, keyFile)
 	c, err := openCertificate(certFile, keyFile, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +47,7 @@ func TestACertificateIsRenewedAndNoConnectionEnds(t *testing.T) {
 		asked++
 	}
 	query()
-	writeCertificate(t, "second", certFile, keyFile)
+	issuer.Issue("second").Write(t, certFile, keyFile)
 	consultest.Eventually(t, 10*time.Second, "new connections see the new certificate", func() bool {
 		query()
 		other, err := tls.Dial("tcp", addr, config)

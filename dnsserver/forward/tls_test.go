@@ -1,43 +1,22 @@
 package forward
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"math/big"
 	"net"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/testdata/authority"
 )
 
 // newTLSServer starts an upstream that speaks DNS over TLS, and returns its address
-// and the authority of its certificate, which is for dns.example.
-func newTLSServer(t *testing.T) (addr string, authority *x509.CertPool) {
+// and who vouches for its certificate, which is for dns.example.
+func newTLSServer(t *testing.T) (addr string, roots *x509.CertPool) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "dns.example"}, DNSNames: []string{"dns.example"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	authority = x509.NewCertPool()
-	authority.AddCert(certificate)
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+	issuer := authority.New(t)
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{issuer.Issue("dns.example").Certificate}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,14 +27,14 @@ func newTLSServer(t *testing.T) (addr string, authority *x509.CertPool) {
 	go func() { defer close(ended); _ = s.ActivateAndServe() }()
 	<-started
 	t.Cleanup(func() { _ = s.Shutdown(); <-ended })
-	return l.Addr().String(), authority
+	return l.Addr().String(), issuer.Pool()
 }
 
 func TestAnUpstreamIsAskedOverTLSByOneConnection(t *testing.T) {
-	addr, authority := newTLSServer(t)
+	addr, roots := newTLSServer(t)
 	a := newAsker(t, "tls://"+addr+"#dns.example")
 	u := a.upstreams()[0]
-	u.tls.RootCAs = authority
+	u.tls.RootCAs = roots
 	var first net.Conn
 	for i := range 3 {
 		if m := ask(t, a, of(string(rune('a'+i))+".example.", dns.TypeA)); len(m.Answer) != 1 {
@@ -73,10 +52,10 @@ func TestAnUpstreamIsAskedOverTLSByOneConnection(t *testing.T) {
 }
 
 func TestAnUpstreamMustBeWhoItSays(t *testing.T) {
-	addr, authority := newTLSServer(t)
+	addr, roots := newTLSServer(t)
 	for name, text := range map[string]string{"another name": "tls://" + addr + "#other.example", "no name": "tls://" + addr} {
 		a := newAsker(t, text)
-		a.upstreams()[0].tls.RootCAs = authority
+		a.upstreams()[0].tls.RootCAs = roots
 		if m := ask(t, a, of("www.example.", dns.TypeA)); m.Rcode != dns.RcodeServerFailure {
 			t.Errorf("%s: the answer is %v", name, m)
 		}

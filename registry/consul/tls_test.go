@@ -1,48 +1,20 @@
 package consul
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"io"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/consul/api"
-)
 
-// writeCertificate writes a certificate of a name, and its key, into files.
-func writeCertificate(t *testing.T, cert, key, name string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
+	"github.com/rollcall-dns/rollcall/testdata/authority"
+)
 
 // TestRenewedFilesOfTLSAreShown has a server say who connects to it, and count how
 // often somebody does.
@@ -60,7 +32,8 @@ func TestRenewedFilesOfTLSAreShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := api.TLSConfig{Address: "example.com", CAFile: ca, CertFile: cert, KeyFile: key}
-	writeCertificate(t, cert, key, "first")
+	clients := authority.New(t)
+	clients.Issue("first").Write(t, cert, key)
 	config, err := readTLS(files)
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +68,7 @@ func TestRenewedFilesOfTLSAreShown(t *testing.T) {
 	renew()
 	expect(t, "who asks after files were read that are the same", ask(), "first")
 	expect(t, "connections", connections.Load(), int32(1))
-	writeCertificate(t, cert, key, "second")
+	clients.Issue("second").Write(t, cert, key)
 	expect(t, "who asks before they are read", ask(), "first")
 	renew()
 	expect(t, "who asks then", ask(), "second")
