@@ -424,38 +424,6 @@ func TestPipelinedQueriesAreAllAnsweredAfterAHalfClose(t *testing.T) {
 	}
 }
 
-func TestTooManyConnectionsOfOneAddressAreClosed(t *testing.T) {
-	l := newLab(t)
-	addr := l.run(t)
-	var conns []net.Conn
-	for range streamPerClient {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		// Only a connection that was answered is known to be counted.
-		if _, err := c.Write(framed(t, question("test.", dns.TypeSOA, 0))); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.Read(make([]byte, 512)); err != nil {
-			t.Fatal(err)
-		}
-		conns = append(conns, c)
-	}
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.Read(make([]byte, 1)); err == nil {
-		t.Error("one more than allowed was served")
-	}
-	if _, err := conns[0].Write(framed(t, question("test.", dns.TypeSOA, 0))); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestLengthThatIsNoMessagesEndsTheConnection(t *testing.T) {
 	l := newLab(t)
 	c, err := net.Dial("tcp", l.run(t))

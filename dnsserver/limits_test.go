@@ -153,6 +153,29 @@ func TestTheOldestIdleConnectionMakesRoom(t *testing.T) {
 	t.Logf("%d connections, %d from each address; the next one gets the place of the one that has waited for the longest", len(conns), streamPerClient)
 }
 
+func TestOfOneAddressTheOldestIdleConnectionMakesRoom(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere than on Linux loopback has one address")
+	}
+	addr := newLab(t).run(t)
+	var conns []net.Conn
+	for range streamPerClient + 1 {
+		conn, err := dialFrom(t, 1, addr)
+		if err != nil {
+			t.Fatalf("connection %d: %v", len(conns), err)
+		}
+		conns = append(conns, conn)
+	}
+	if asked(conns[0]) == nil {
+		t.Error("the connection that has waited for the longest is still open")
+	}
+	for n, conn := range conns[1:] {
+		if err := asked(conn); err != nil {
+			t.Errorf("connection %d was closed as well: %v", n+1, err)
+		}
+	}
+}
+
 // TestWhoIsInTheMiddleOfAQueryMakesRoom takes all places with connections that begin
 // a query, or a handshake, and do not go on: others are let in nonetheless.
 func TestWhoIsInTheMiddleOfAQueryMakesRoom(t *testing.T) {

@@ -132,27 +132,23 @@ func (c *connection) Close() (err error) {
 	return err
 }
 
-// add counts a connection in. Where there are too many the one that has waited
-// for the longest makes room, or where none waits the one that is for the longest
-// in the middle of what it has to say: who goes on quickly has nothing to fear.
+// add counts a connection in. Where there are too many, of its address or in all,
+// the one of them that has waited for the longest makes room, or where none waits
+// the one that is for the longest in the middle of what it has to say: who goes on
+// quickly has nothing to fear.
 func (cs *connections) add(c *connection) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	peer := c.peer.Addr()
-	if cs.from[peer] >= streamPerClient {
-		return false
-	}
-	if len(cs.open) >= streamTotal {
-		oldest := cs.oldest()
-		if oldest == nil {
+	switch {
+	case cs.from[peer] >= streamPerClient:
+		if !cs.makeRoom(func(c *connection) bool { return c.peer.Addr() == peer }) {
 			return false
 		}
-		if oldest.idle.IsZero() {
-			_ = oldest.raw.Close() // a handshake heeds no deadline of another's
-		} else {
-			_ = oldest.raw.SetDeadline(time.Unix(1, 0)) // its own goroutine closes it, and
+	case len(cs.open) >= streamTotal:
+		if !cs.makeRoom(func(*connection) bool { return true }) {
+			return false
 		}
-		oldest.idle, oldest.halfway = time.Time{}, time.Time{} // it is not chosen again
 	}
 	c.halfway = time.Now()
 	cs.open[c] = struct{}{}
@@ -160,9 +156,27 @@ func (cs *connections) add(c *connection) bool {
 	return true
 }
 
-func (cs *connections) oldest() *connection {
+// makeRoom closes the oldest of some connections, if there is one.
+func (cs *connections) makeRoom(among func(*connection) bool) bool {
+	oldest := cs.oldest(among)
+	if oldest == nil {
+		return false
+	}
+	if oldest.idle.IsZero() {
+		_ = oldest.raw.Close() // a handshake heeds no deadline of another's
+	} else {
+		_ = oldest.raw.SetDeadline(time.Unix(1, 0)) // its own goroutine closes it, and
+	}
+	oldest.idle, oldest.halfway = time.Time{}, time.Time{} // it is not chosen again
+	return true
+}
+
+func (cs *connections) oldest(among func(*connection) bool) *connection {
 	var idle, halfway *connection
 	for c := range cs.open {
+		if !among(c) {
+			continue
+		}
 		if !c.idle.IsZero() && (idle == nil || c.idle.Before(idle.idle)) {
 			idle = c
 		}
