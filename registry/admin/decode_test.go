@@ -2,8 +2,10 @@ package admin
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -139,8 +141,35 @@ func decodeText(text string, into any) error {
 	return err
 }
 
-// Whatever comes, it is either refused as bad, or is JSON that encoding/json
-// takes for the same.
+// pointsIntoIt follows a JSON pointer with what encoding/json makes of a text.
+func pointsIntoIt(t *testing.T, text, pointer string) bool {
+	at := parse(t, text)
+	if pointer == "" {
+		return true
+	}
+	for step := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
+		step = strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
+		switch value := at.(type) {
+		case map[string]any:
+			var ok bool
+			if at, ok = value[step]; !ok {
+				return false
+			}
+		case []any:
+			n, err := strconv.Atoi(step)
+			if err != nil || n >= len(value) {
+				return false
+			}
+			at = value[n]
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// Whatever comes, it is either refused as bad, and the pointer to what is bad leads
+// somewhere, or is JSON that encoding/json takes for the same.
 func FuzzDecode(f *testing.F) {
 	f.Add(`{"Name":"web","Port":80,"Tags":["a","b"],"Meta":{"k":"v"},"Weights":{"Passing":2,"Warning":1}}`)
 	f.Add(`{"Name":"web","Check":{"HTTP":"http://a/","Interval":"10s","Header":{"a":["b"]}},"Checks":[{"TTL":1}]}`)
@@ -162,6 +191,10 @@ func FuzzDecode(f *testing.F) {
 		if err := decodeText(text, &got); err != nil {
 			if registry.CodeOf(err) != registry.Invalid || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%q: %v", text, err)
+			}
+			var at *fieldError
+			if errors.As(locate([]byte(text), err), &at) && !pointsIntoIt(t, text, pointerTo([]byte(strings.TrimSpace(text)), at.field)) {
+				t.Errorf("%q: %v: there is nothing at %q", text, err, pointerTo([]byte(strings.TrimSpace(text)), at.field))
 			}
 			return
 		}

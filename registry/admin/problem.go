@@ -47,10 +47,8 @@ func refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
 	}
 	var at *fieldError
 	if errors.As(err, &at) {
-		p.Errors = []FieldProblem{{Pointer: (&url.URL{Fragment: at.pointer}).String(), Detail: err.Error()}}
-		if at.pointer == "" {
-			p.Errors[0].Pointer = "#"
-		}
+		fragment := url.URL{Fragment: pointerTo(bytes.TrimSpace(at.body), at.field)}
+		p.Errors = []FieldProblem{{Pointer: cmp.Or(fragment.String(), "#"), Detail: err.Error()}}
 	}
 	text, err := json.Marshal(p)
 	if err != nil {
@@ -87,26 +85,27 @@ func wantsProblem(accept []string) bool {
 	return problem > 0 && problem >= text
 }
 
-// fieldError is an error about a value in the body.
+// fieldError is an error about a field of a body, which is looked for when somebody
+// wants to know.
 type fieldError struct {
 	error
-	pointer string // to the value, or to what it should be in (RFC 6901)
+	body  []byte // JSON
+	field string
 }
 
 func (e *fieldError) Unwrap() error { return e.error }
 
-// locate makes an error that names a field one about the value in the body that is
-// meant.
+// locate makes an error that names a field one about a field of this body.
 func locate(body []byte, err error) error {
 	var invalid *registry.Error
 	if !errors.As(err, &invalid) || invalid.Code != registry.Invalid || invalid.Field == "" {
 		return err
 	}
-	return &fieldError{err, pointerTo(bytes.TrimSpace(body), invalid.Field)}
+	return &fieldError{err, body, invalid.Field}
 }
 
-// pointerTo returns the pointer to a field such as Weights.Passing, or to what it is
-// missing in. The registry does not say whether a field is of the node or of the
+// pointerTo returns the pointer (RFC 6901) to a field such as Weights.Passing, or to
+// what it is missing in. The registry does not say whether a field is of the node or of the
 // service, nor of which check it is: where it could be several, the pointer is to
 // what all of them are in.
 func pointerTo(body []byte, field string) string {
