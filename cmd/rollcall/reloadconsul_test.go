@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rollcall-dns/rollcall/registry/consul/consultest"
+	"github.com/rollcall-dns/rollcall/testdata/authority"
 )
 
 // shownConsul is a Consul of one service that asks for certificates, and remembers the
@@ -74,7 +75,8 @@ func TestAReloadShowsConsulARenewedCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	writeCertificate(t, "first", cert, key)
+	issuer := authority.New(t)
+	issuer.Issue("first").Write(t, cert, key)
 	config := filepath.Join(dir, "rollcall.yaml")
 	child, api, _ := startProcess(t, dir, "--config", config)
 	defer kill(child)
@@ -83,7 +85,7 @@ func TestAReloadShowsConsulARenewedCertificate(t *testing.T) {
 	}
 	consultest.Eventually(t, 20*time.Second, "Consul is shown the certificate", shows("first"))
 
-	writeCertificate(t, "second", cert, key)
+	issuer.Issue("second").Write(t, cert, key)
 	text, err := os.ReadFile(config)
 	if err != nil {
 		t.Fatal(err)
