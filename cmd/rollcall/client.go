@@ -190,7 +190,7 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	}
 	defer response.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
-	return nil, &statusError{response.StatusCode, strings.TrimSpace(string(text))}
+	return nil, &statusError{response.StatusCode, strings.TrimSpace(string(text)), response.Header.Get("X-Request-Id")}
 }
 
 func (c *client) unreachable(err error) error {
@@ -206,13 +206,17 @@ func (c *client) unreachable(err error) error {
 
 // statusError is an answer that says no.
 type statusError struct {
-	status int
-	text   string // as rollcall wrote it, one sentence
+	status  int
+	text    string // as rollcall wrote it, one sentence
+	request string // as its log names it; empty: it does not say
 }
 
 func (e *statusError) Error() string {
 	if e.text == "" {
 		return fmt.Sprintf("rollcall answered %d %s", e.status, http.StatusText(e.status))
+	}
+	if e.status == http.StatusInternalServerError && e.request != "" {
+		return fmt.Sprintf("%s (request %s in its log)", oneLine(e.text), oneLine(e.request))
 	}
 	return oneLine(e.text)
 }
