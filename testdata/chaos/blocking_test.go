@@ -24,8 +24,8 @@ type watcher struct {
 }
 
 const (
-	waits        = 5 * time.Second // for news, and longer than knowsWithin
-	givesUpAfter = 3 * waits
+	waits        = 20 * time.Second // for news: so long that whatever it misses is noticed before
+	givesUpAfter = waits + 10*time.Second
 	betweenWaits = 20 * time.Millisecond
 )
 

@@ -198,44 +198,53 @@ func (w *embeddedWorld) round() {
 	}
 }
 
-// calm lets it live with nothing broken, and compares then what is there with what
-// was acknowledged.
+// calm ends all doubt about what the faults have left, and lets it live with nothing
+// broken. It compares both times what is there with what was acknowledged, and at the
+// end with what everybody else knows.
 func (w *embeddedWorld) calm() {
-	time.Sleep(w.j.between(time.Second, 3*time.Second))
-	u := w.j.bounded(w.program)
 	w.writing.Lock()
-	defer w.writing.Unlock()
 	w.httpWeather.worsen()
 	w.http.reset()
 	time.Sleep(300 * time.Millisecond) // what a client gave up is in the server's hands for no longer
 	w.httpWeather.improve()
-	found, err := inspect("http://" + w.program.http)
+	w.settle()
+	w.writing.Unlock()
+
+	time.Sleep(w.j.between(time.Second, 3*time.Second))
+	u := w.j.bounded(w.program)
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	all := w.settle()
+	if took, unknown := w.httpWeather.eventually(knowsWithin, func() string { return w.unknown(all) }); unknown != "" {
+		w.j.wrong("missed", "%v after the last change: %s", took.Round(time.Millisecond), unknown)
+	}
+	w.knot.agrees(w.program.dns, &w.dnsWeather)
+	w.j.note("all is as acknowledged: %d instances; %d goroutines, %d files, %d MiB", len(all), u.goroutines, u.files, u.memory>>20)
+}
+
+// settle returns what is there while nobody changes it, and compares it with what was
+// acknowledged.
+func (w *embeddedWorld) settle() (all map[string]found) {
+	all, err := inspect("http://" + w.program.http)
 	if err != nil {
 		w.j.wrong("wrong", "with nothing broken: %v", err)
-		return
+		return nil
 	}
-	all, present := maps.Clone(found), 0
+	others := maps.Clone(all)
 	for _, e := range w.enrolments {
-		at := found[e.id]
-		delete(found, e.id)
+		at := all[e.id]
+		delete(others, e.id)
 		if at.half != "" {
 			w.j.wrong("by halves", "%s: %s", e.id, at.half)
-		}
-		if at.present {
-			present++
 		}
 		if err := e.history.settle(at.port, at.present); err != nil {
 			w.j.wrong("lost", "%s %v", e.id, err)
 		}
 	}
-	if took, unknown := w.httpWeather.eventually(knowsWithin, func() string { return w.unknown(all) }); unknown != "" {
-		w.j.wrong("missed", "%v after the last change: %s", took.Round(time.Millisecond), unknown)
-	}
-	for id := range found {
+	for id := range others {
 		w.j.wrong("by halves", "%s is there, and nobody has registered it", id)
 	}
-	w.knot.agrees(w.program.dns, &w.dnsWeather)
-	w.j.note("all is as acknowledged: %d instances; %d goroutines, %d files, %d MiB", present, u.goroutines, u.files, u.memory>>20)
+	return all
 }
 
 // unknown tells who has not heard of all that is there.

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ type effect struct {
 }
 
 // keepEffects is for how long a read can be on its way.
-const keepEffects = 2 * givesUpAfter
+const keepEffects = givesUpAfter + 10*time.Second
 
 func newHistory() *history { return &history{changes: []change{{what: "never registered"}}} }
 
@@ -91,9 +92,10 @@ func (h *history) read(sent, came time.Time, shown string, is func(port int) boo
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	least := h.settled
-	for _, e := range h.known {
+	for _, e := range slices.Backward(h.known) { // their indexes rise
 		if e.at.Before(sent) {
-			least = max(least, e.index)
+			least = e.index
+			break
 		}
 	}
 	for i := least; i < len(h.changes) && (i == 0 || h.changes[i].began.Before(came)); i++ {

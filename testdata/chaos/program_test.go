@@ -188,6 +188,7 @@ func (o *tail) String() string {
 // build builds rollcall of this very tree, and returns the path of the program.
 func build(t testing.TB) string {
 	t.Helper()
+	lookAtSources(t)
 	path := filepath.Join(t.TempDir(), "rollcall")
 	args := []string{"build", "-o", path}
 	if os.Getenv("CHAOS_RACE") != "" {
@@ -197,6 +198,21 @@ func build(t testing.TB) string {
 		t.Fatalf("building rollcall: %v\n%s", err, out)
 	}
 	return path
+}
+
+// lookAtSources has go test run this anew when any of rollcall's source has changed:
+// otherwise it knows of what it was built from itself alone.
+func lookAtSources(t testing.TB) {
+	t.Helper()
+	err := filepath.WalkDir("../..", func(path string, entry os.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			_, err = os.Stat(path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // hosts counts the addresses of loopback that were given out.
