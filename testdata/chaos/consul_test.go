@@ -22,7 +22,7 @@ import (
 func inFrontOfConsul(t *testing.T, path string) {
 	j := newJournal(t, "consul", 2)
 	w := newConsulWorld(t, j, path)
-	start, err := w.program.uses()
+	start, err := w.program.usesAtFirst()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 func itsOwnRegistry(t *testing.T, path string) {
 	j := newJournal(t, "embedded", 1)
 	w := newEmbeddedWorld(t, j, path)
-	start, err := w.program.uses()
+	start, err := w.program.usesAtFirst()
 	if err != nil {
 		t.Fatal(err)
 	}

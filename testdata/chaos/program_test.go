@@ -163,6 +163,20 @@ func (p *program) uses() (u use, err error) {
 	return u, nil
 }
 
+// usesAtFirst returns the most that it holds in its first second, in which a slow
+// machine is still at starting it.
+func (p *program) usesAtFirst() (most use, err error) {
+	for range 10 {
+		u, err := p.uses()
+		if err != nil {
+			return most, err
+		}
+		most = use{goroutines: max(most.goroutines, u.goroutines), files: max(most.files, u.files), memory: max(most.memory, u.memory)}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return most, nil
+}
+
 // tail keeps the last of what a program prints.
 type tail struct {
 	mu   sync.Mutex
