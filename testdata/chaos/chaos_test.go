@@ -8,6 +8,11 @@
 // judged as it comes: nothing that was acknowledged may be lost, no answer may
 // contradict it, and where nothing is broken that an answer needs, it must come.
 //
+// Beside those who ask over UDP and TCP there are some over TLS and HTTPS, while the
+// certificate is renewed all the time; some who validate what is signed, while its
+// keys roll over; some who wait for changes, over HTTP; and a name server that has
+// the zone from rollcall.
+//
 //	CHAOS_TIME=10m CHAOS_SEED=7 go test ./testdata/chaos -v -timeout 1h
 //
 // (make chaos) does the same again for the same seed: the faults, their order and

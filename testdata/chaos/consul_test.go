@@ -45,6 +45,7 @@ func inFrontOfConsul(t *testing.T, path string) {
 	j.line("watches", "blocking queries", "events", "event streams", "resets")
 	j.line("signatures", "signed answers", "keys rolled over")
 	j.line("secondary", "zones compared", "serials of rollcall", "serials of the secondary", "restarts of the secondary", hadItAfter)
+	j.line("transfers", "transfers of changes", "transfers of the zone")
 	j.line("certificates", "certificates renewed", "TLS connections", "answers over TLS", "answers over HTTPS")
 }
 
@@ -143,6 +144,11 @@ func (w *consulWorld) live() {
 	w.clients.Go(func() { w.signed.roll(w.program.http, &w.ours, &w.trusted.writing, keys, w.over) })
 	w.clients.Go(func() { w.follower.follow(ctx, random) })
 	w.clients.Go(func() { w.knot.watch(w.program.dns, w.over) })
+	l := newLedger()
+	for _, whole := range []bool{false, true} {
+		each := &replica{j: w.j, zone: "consul.", primary: w.program.dns, whole: whole, ledger: l}
+		w.clients.Go(func() { each.follow(ctx) })
+	}
 	w.clients.Go(w.askOthers)
 	w.clients.Go(w.change)
 }

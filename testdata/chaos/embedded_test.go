@@ -35,6 +35,7 @@ func itsOwnRegistry(t *testing.T, path string) {
 	j.line("watches", "missed", "blocking queries", "events", "event streams", "resets")
 	j.line("signatures", "signed answers", "keys rolled over")
 	j.line("secondary", "zones compared", "serials of rollcall", "serials of the secondary", "restarts of the secondary", hadItAfter)
+	j.line("transfers", "transfers of changes", "transfers of the zone")
 	j.line("certificates", "certificates renewed", "TLS connections", "answers over TLS", "answers over HTTPS")
 }
 
@@ -136,6 +137,11 @@ func (w *embeddedWorld) live() {
 		w.clients.Go(func() { each.follow(ctx, r) })
 	}
 	w.clients.Go(func() { w.knot.watch(w.program.dns, w.over) })
+	l := newLedger()
+	for _, whole := range []bool{false, false, true} {
+		each := &replica{j: w.j, zone: ownZone, primary: w.dns.addr(), whole: whole, ledger: l}
+		w.clients.Go(func() { each.follow(ctx) })
+	}
 	keys := rand.New(rand.NewPCG(w.j.seed, 700))
 	w.clients.Go(func() { w.signed.roll(w.program.http, &w.httpWeather, &w.trusted.writing, keys, w.over) })
 	r := rand.New(rand.NewPCG(w.j.seed, 500))

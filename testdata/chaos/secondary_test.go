@@ -81,12 +81,13 @@ zone:
 	return s
 }
 
-// flags has rollcall tell it of changes, and hand it the zone.
+// flags has rollcall tell it of changes, and hand the zone to it and others.
 func (s *secondary) flags() []string {
-	if s == nil {
-		return nil
+	flags := []string{"--transfer-to", "127.0.0.0/8"}
+	if s != nil {
+		flags = append(flags, "--notify", s.notices.addr())
 	}
-	return []string{"--transfer-to", "127.0.0.0/8", "--notify", s.notices.addr()}
+	return flags
 }
 
 func (s *secondary) start() {
