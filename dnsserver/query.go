@@ -88,12 +88,15 @@ func (q *query) read(msg []byte) bool {
 	if questions > 1 || questions == 1 && !q.readQuestion() { // RFC 9619: no more than one
 		return false
 	}
-	at, ok := q.end, true
+	at := q.end
 	for range count(6) + count(8) {
-		if at, ok = q.skipRecord(at); !ok {
+		end, ok := q.skipRecord(at)
+		if !ok || q.typeOf(at) == dns.TypeOPT { // RFC 6891, 6.1.1: its place is among the additional records
 			return false
 		}
+		at = end
 	}
+	ok := true
 	for range count(10) {
 		if at, ok = q.readAdditional(at); !ok {
 			return false
@@ -202,12 +205,12 @@ func (q *query) readAdditional(at int) (end int, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	if msg[at] != 0 || binary.BigEndian.Uint16(msg[at+1:]) != dns.TypeOPT {
-		q.tsig = q.tsig || q.typeOf(at) == dns.TypeTSIG
+	if kind := q.typeOf(at); kind != dns.TypeOPT {
+		q.tsig = q.tsig || kind == dns.TypeTSIG
 		return end, true
 	}
-	if q.edns {
-		return 0, false // RFC 6891, 6.1.1: one, no more
+	if q.edns || msg[at] != 0 {
+		return 0, false // RFC 6891, 6.1.1: one, no more; 6.1.2: of the root
 	}
 	q.edns = true
 	q.udpSize = int(binary.BigEndian.Uint16(msg[at+3:]))
