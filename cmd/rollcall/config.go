@@ -147,8 +147,11 @@ func parseConfig(file string) (*yaml.Node, error) {
 	var document yaml.Node
 	if err := yaml.Unmarshal(data, &document); err != nil {
 		text := strings.TrimPrefix(err.Error(), "yaml: ")
-		text = regexp.MustCompile(`^line (\d+): `).ReplaceAllString(text, "$1: ")
-		return nil, fail(exitConfig, "%s:%s", file, text)
+		text = regexp.MustCompile(`^line (\d+): `).ReplaceAllString(text, ":$1: ")
+		if !strings.HasPrefix(text, ":") { // it names no line where that is the first
+			text = ": " + text
+		}
+		return nil, fail(exitConfig, "%s%s", file, text)
 	}
 	if len(document.Content) == 0 {
 		return nil, nil
@@ -174,7 +177,7 @@ func setFlag(ctx *cli.Context, name string, value *yaml.Node) error {
 			return errors.New("has no value")
 		}
 		if err := ctx.Set(name, v.Value); err != nil {
-			return fmt.Errorf("%q is not what the flag takes", v.Value)
+			return fmt.Errorf("%q is %s", v.Value, notA(flagCalled(ctx.Command.Flags, name)))
 		}
 	}
 	return nil

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 	"regexp"
-	"strings"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 )
@@ -75,18 +75,28 @@ func explainValue(flags []cli.Flag, text string) string {
 		return text
 	}
 	value, name := found[1], found[2]
+	return fmt.Sprintf("--%s %s is %s", name, value, notA(flagCalled(flags, name)))
+}
+
+// flagCalled returns the flag of a name; nil: there is none.
+func flagCalled(flags []cli.Flag, name string) cli.Flag {
 	for _, f := range flags {
-		if strings.Join(f.Names(), " ") != name {
-			continue
-		}
-		switch f.(type) {
-		case *cli.DurationFlag:
-			return fmt.Sprintf("--%s %s is no duration, as 10s is", name, value)
-		case *cli.IntFlag:
-			return fmt.Sprintf("--%s %s is no whole number", name, value)
-		case *cli.BoolFlag:
-			return fmt.Sprintf("--%s %s is neither true nor false", name, value)
+		if slices.Contains(f.Names(), name) {
+			return f
 		}
 	}
-	return text
+	return nil
+}
+
+// notA says what a value is that a flag cannot read.
+func notA(f cli.Flag) string {
+	switch f.(type) {
+	case *cli.DurationFlag:
+		return "no duration, as 10s is"
+	case *cli.IntFlag:
+		return "no whole number"
+	case *cli.BoolFlag:
+		return "neither true nor false"
+	}
+	return "not what the flag takes"
 }
