@@ -17,6 +17,10 @@ const (
 	// answerWithin is how long an answer may take beyond that.
 	answerWithin = 10 * time.Second
 
+	// pulseEvery is how often Consul is asked whether it answers at all. The
+	// questions that it holds would find out only when they are due.
+	pulseEvery = 5 * time.Second
+
 	retryBase    = 100 * time.Millisecond
 	retryService = 10 * time.Second // between two tries of one of many watches
 	retryWide    = 2 * time.Second  // between two tries of one of the three that see Consul return

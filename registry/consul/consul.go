@@ -274,7 +274,7 @@ func (r *Registry) Datacenter() string { return r.agent.Load().Datacenter }
 func (r *Registry) Run(ctx context.Context) error {
 	group, running := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		r.followServices, r.followNodes, r.followChecks, r.schedule, r.refresh, r.rounds, r.keepCache, r.meetAgain,
+		r.followServices, r.followNodes, r.followChecks, r.schedule, r.refresh, r.rounds, r.keepCache, r.meetAgain, r.pulse,
 	} {
 		group.Go(func() error { return part(running) })
 	}

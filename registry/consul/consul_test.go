@@ -539,6 +539,48 @@ func TestOutage(t *testing.T) {
 	})
 }
 
+func TestAConsulThatHearsAndSaysNothingIsAway(t *testing.T) {
+	bubble(t, "the view is stale", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		r, _ := run(t, f, Config{})
+		settled(time.Minute)
+		expect(t, "stale before", r.Freshness().Stale, false)
+		f.set(func() { f.frozen = true })
+		settled(pulseEvery + answerWithin + time.Second)
+		expect(t, "stale", r.Freshness().Stale, true)
+		expect(t, "the ports", ports(r, "web"), []int{80})
+		f.set(func() { f.frozen = false })
+		f.put("web", "passing", 81)
+		settled(pulseEvery + time.Second)
+		expect(t, "stale after its return", r.Freshness().Stale, false)
+		expect(t, "the ports after its return", ports(r, "web"), []int{81})
+	})
+	bubble(t, "a write fails", func(t *testing.T) {
+		f := newFake()
+		r, _ := run(t, f, Config{})
+		settled(time.Second)
+		f.set(func() { f.frozen = true })
+		for name, write := range map[string]func() error{
+			"a registration": func() error {
+				return r.Register(t.Context(), registry.Registration{Instance: &registry.Instance{Service: "web", Port: 80}})
+			},
+			"a deregistration": func() error {
+				return r.Deregister(t.Context(), registry.Deregistration{InstanceID: "consul-8300"})
+			},
+			"a status": func() error {
+				return r.SetStatus(t.Context(), registry.StatusUpdate{CheckID: "service:consul-8300", Status: registry.Passing})
+			},
+		} {
+			start := time.Now()
+			err := write()
+			if took := time.Since(start); registry.CodeOf(err) != registry.Unavailable || took > answerWithin {
+				t.Errorf("%s: after %v: %v", name, took, err)
+			}
+		}
+	})
+}
+
 func TestRestart(t *testing.T) {
 	bubble(t, "with Consul away, the view is served from disk and its index goes on", func(t *testing.T) {
 		f := newFake()

@@ -24,7 +24,8 @@ type fake struct {
 	changed  chan struct{}
 	fault    func(path string, r *http.Request) *http.Response // nil, or nil from it: answer as usual
 	away     bool
-	history  int // how often it was wiped, which breaks all connections
+	frozen   bool // it says nothing to anybody, and its connections stay open
+	history  int  // how often it was wiped, which breaks all connections
 	asked    []question
 	times    []time.Time
 	filtered bool
@@ -134,6 +135,16 @@ func (f *fake) answer(ctx context.Context, r *http.Request, index uint64, held t
 	f.mu.Unlock()
 	for {
 		f.mu.Lock()
+		if f.frozen {
+			changed := f.changed
+			f.mu.Unlock()
+			select {
+			case <-changed:
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
 		if f.away || f.history != history {
 			f.mu.Unlock()
 			return nil, errAway

@@ -46,6 +46,11 @@ func (f *freshness) loaded(written time.Time) {
 // succeeded notes a usable answer.
 func (f *freshness) succeeded(what string) {
 	f.metrics.lastSuccess.SetToCurrentTime()
+	f.answered(what)
+}
+
+// answered notes an answer, usable or not, to a question that needs no more.
+func (f *freshness) answered(what string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, failed := f.failing[what]; failed {

@@ -3,10 +3,13 @@ package consul
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/hashicorp/consul/api"
 
 	"github.com/rollcall-dns/rollcall/registry"
 )
@@ -139,6 +142,43 @@ func (r *Registry) followNodes(ctx context.Context) error {
 func (r *Registry) followChecks(ctx context.Context) error {
 	s := stream{path: allChecks, floor: &r.checks, every: 3 * time.Second, busy: paceIdle, wide: true}
 	return follow(ctx, r, s, r.applyChecks)
+}
+
+// whoLeads is what every Consul tells everybody, at once and in a few octets.
+const whoLeads = "/v1/status/leader"
+
+// pulse asks again and again whether Consul answers at all. One that is frozen
+// keeps its connections, and says nothing on them for as long as nothing changes.
+func (r *Registry) pulse(ctx context.Context) error {
+	for {
+		if err := sleep(ctx, pulseEvery); err != nil {
+			return err
+		}
+		err := r.feel(ctx)
+		kind, _ := kindOf(err)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil || kind != kindTimeout && kind != kindNetwork:
+			r.fresh.answered(whoLeads) // whatever it was
+		case kind == kindTimeout:
+			r.metrics.errors.WithLabelValues(kind).Inc()
+			r.fresh.failed(whoLeads, err)
+		}
+	}
+}
+
+// feel takes the pulse once. Of what goes wrong there but for the time the wide
+// questions learn, too.
+func (r *Registry) feel(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	var leader string
+	options := &api.QueryOptions{Datacenter: r.config.Datacenter}
+	if _, err := r.client.Raw().Query(whoLeads, &leader, options.WithContext(ctx)); err != nil {
+		return fmt.Errorf("asking Consul for %s: %w", whoLeads, err)
+	}
+	return nil
 }
 
 // applyServices takes the list of services with their tags: it begins to track

@@ -26,7 +26,7 @@ const (
 	lately = 10 * 60 // seconds
 
 	// reserve is how many of the connections are not for single services: the
-	// three wide questions, the refreshers, and some for writes.
+	// three wide questions, the refreshers, and some for writes and the pulse.
 	reserve = 3 + refreshers + 5
 
 	// refreshers is how many services are looked at at once.

@@ -67,6 +67,8 @@ func (r *Registry) Register(ctx context.Context, reg registry.Registration) erro
 	if reg.If != nil {
 		return errUnconditional
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
 	node := cmp.Or(reg.Node.Name, r.Node())
 	if node == "" {
 		return registry.Errorf(registry.Invalid, "Node is missing: the agent that is asked is in another datacenter, or does not tell its node")
@@ -261,6 +263,8 @@ func (r *Registry) Deregister(ctx context.Context, d registry.Deregistration) er
 	if d.If != nil {
 		return errUnconditional
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
 	node := cmp.Or(d.Node, r.Node())
 	key := ""
 	if i := r.View().Instance(node, d.InstanceID); i != nil {
@@ -319,6 +323,8 @@ func (r *Registry) deregister(ctx context.Context, node string, d registry.Dereg
 
 // SetStatus implements registry.Registry.
 func (r *Registry) SetStatus(ctx context.Context, u registry.StatusUpdate) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
 	node := cmp.Or(u.Node, r.Node())
 	c := r.View().Check(node, u.CheckID)
 	if u.Lease != nil && (c == nil || c.Lease != u.Lease || !u.ExpiredBy.IsZero() && c.Lease.Renewed().After(u.ExpiredBy)) {
@@ -442,7 +448,11 @@ func refused(doing string, err error) error {
 		return err
 	}
 	var status api.StatusError
-	if !errors.As(err, &status) {
+	switch {
+	case errors.As(err, &status):
+	case errors.Is(err, context.DeadlineExceeded):
+		return registry.Errorf(registry.Unavailable, "%s: it does not answer within %v", doing, answerWithin)
+	default:
 		return registry.Errorf(registry.Unavailable, "%s: %w", doing, err)
 	}
 	text := strings.TrimSpace(status.Body)
@@ -451,7 +461,7 @@ func refused(doing string, err error) error {
 		return registry.Errorf(registry.Forbidden, "%s: %s", doing, text)
 	case status.Code == http.StatusNotFound, strings.Contains(text, "Unknown "):
 		return registry.Errorf(registry.NotFound, "%s: %s", doing, text)
-	case status.Code >= 400 && status.Code < 500:
+	case status.Code >= 400 && status.Code < 500, strings.Contains(text, "does not have associated TTL"):
 		return registry.Errorf(registry.Invalid, "%s: %s", doing, text)
 	}
 	return registry.Errorf(registry.Unavailable, "%s: %s", doing, text)
