@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,6 +58,45 @@ func (s *starts) peak() (most, all int) {
 		most = max(most, n-first+1)
 	}
 	return most, len(times)
+}
+
+// TestWhoFailsIsOutWithinThreeIntervals has 40 of 100 targets fail at once.
+func TestWhoFailsIsOutWithinThreeIntervals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		b := start(t, script{"well:1": well, "ill:1": func(context.Context) result {
+			if down.Load() {
+				return critical("down")
+			}
+			return passing("fine")
+		}})
+		for n := range 100 {
+			b.register(tcp(fmt.Sprint(n), map[bool]string{true: "ill:1", false: "well:1"}[n < 40], func(d *registry.Definition) { d.FailuresBeforeCritical, d.SuccessBeforePassing = 0, 0 }))
+		}
+		count := func(status registry.Status) (n int) {
+			for i := range b.View().Instances() {
+				if b.View().StatusOf(i) == status {
+					n++
+				}
+			}
+			return n
+		}
+		b.after(30 * time.Second)
+		down.Store(true)
+		b.after(17 * time.Second)
+		if n := count(registry.Critical); n != 0 {
+			t.Errorf("%d have left before their third failure", n)
+		}
+		b.after(13 * time.Second)
+		if n := count(registry.Passing); n != 60 {
+			t.Errorf("three intervals after 40 of 100 have failed %d are passing", n)
+		}
+		down.Store(false)
+		b.after(20 * time.Second)
+		if n := count(registry.Passing); n != 100 {
+			t.Errorf("two intervals after they are back %d are passing", n)
+		}
+	})
 }
 
 // TestTenThousandChecksAreSpread has 10,000 checks at an interval of 10 s, found at the

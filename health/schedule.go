@@ -192,7 +192,11 @@ func (r *Runner) run(ctx context.Context, t *task, c *registry.Check) {
 		next = r.expire(ctx, t, c)
 	} else {
 		r.probe(ctx, t, c)
-		next = time.Now().Add(nextDelay(c.Definition.Interval, rand.Float64()))
+		random := rand.Float64()
+		if t.counter.isInDoubt() {
+			random = 0 // the sooner it is known the better
+		}
+		next = time.Now().Add(nextDelay(c.Definition.Interval, random))
 	}
 	r.reap(ctx, t)
 	r.mu.Lock()

@@ -39,6 +39,14 @@ func newCounter(d registry.Definition, status registry.Status, isNew bool) count
 	return c
 }
 
+// isInDoubt tells whether the last results were others than the status is.
+func (c *counter) isInDoubt() bool {
+	if c.status == registry.Critical {
+		return c.successes > 0
+	}
+	return c.failures > 0
+}
+
 // count takes a result and returns the status after it.
 func (c *counter) count(result registry.Status) registry.Status {
 	if result != registry.Critical {
