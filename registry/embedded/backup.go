@@ -160,7 +160,7 @@ func (s *store) writeBackup(tx *bbolt.Tx) error {
 		return err
 	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("back up %s: %w", s.path, err), os.Remove(fresh))
+		return errors.Join(fmt.Errorf("back up %s: %w", s.path, err), discard(fresh))
 	}
 	if err := os.Rename(newest, older); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err

@@ -80,7 +80,7 @@ func (s *store) rebuild(damage error) error {
 		return fmt.Errorf("move the damaged file aside: %w", err)
 	}
 	whole, index, restored := s.view, s.summary.Index, s.path+restoredSuffix
-	if err := os.Remove(restored); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := discard(restored); err != nil {
 		return err
 	}
 	if err := s.open(restored); err != nil {
@@ -102,11 +102,19 @@ func (s *store) rebuild(damage error) error {
 		return s.writeSummary(tx)
 	})
 	if err := errors.Join(err, s.closeFile()); err != nil {
-		return errors.Join(fmt.Errorf("write %s anew: %w", s.path, err), os.Remove(restored))
+		return errors.Join(fmt.Errorf("write %s anew: %w", s.path, err), discard(restored))
 	}
 	s.logger.Error("THE REGISTRY WAS DAMAGED; all that it held could be read and is written anew",
 		"damage", damage, "damaged", aside, "records", s.summary.Records)
 	return s.adopt(restored)
+}
+
+// discard removes a file, if it is there.
+func discard(path string) error {
+	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // adopt puts another file in the place of the registry's, and opens it.
@@ -149,11 +157,11 @@ func (s *store) restore(ctx context.Context, damage error) error {
 		case errors.Is(err, errDamaged):
 			s.logger.Error("a backup of the registry is damaged, too", "backup", backup, "err", err)
 		case !errors.Is(err, os.ErrNotExist):
-			return fmt.Errorf("restore %s: %w", backup, errors.Join(err, os.Remove(restored)))
+			return fmt.Errorf("restore %s: %w", backup, errors.Join(err, discard(restored)))
 		}
 	}
 	for _, path := range []string{restored, s.path} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := discard(path); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package embedded
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
 
 	"github.com/rollcall-dns/rollcall/registry"
 )
@@ -122,6 +124,67 @@ func TestDamageIsFoundAndNeverServed(t *testing.T) {
 		closed(t, r)
 	}
 	t.Logf("outcomes: %v", outcomes)
+}
+
+// TestAFileCutAtAnyPageIsFound cuts the file short at each of its pages, as a disk does
+// that forgets what was written last, and puts files in its place that are none of ours.
+func TestAFileCutAtAnyPageIsFound(t *testing.T) {
+	atRest, _, backup, all, older := beforeAndAfter(t)
+	foreign := foreignDatabase(t)
+	files := map[string][]byte{"of another program": foreign, "one octet": {0}, "text": []byte(strings.Repeat("text\n", 5000))}
+	for size := os.Getpagesize(); size < len(atRest); size += os.Getpagesize() {
+		files[fmt.Sprint("cut to ", size)] = atRest[:size]
+	}
+	outcomes := make(map[string]int)
+	for name, file := range files {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, fileName), file)
+		write(t, filepath.Join(dir, backupName), backup)
+		r, log := openLogged(t, dir)
+		switch got, loud := ids(t, r), strings.Contains(log.String(), "DAMAGED"); {
+		case cmp.Equal(got, all):
+			outcomes["whole"]++
+		case loud && cmp.Equal(got, older):
+			outcomes["from the backup"]++
+		default:
+			t.Errorf("%s: %d instances, said loudly: %v", name, len(got), loud)
+		}
+		closed(t, r)
+	}
+	t.Logf("%d files: %v", len(files), outcomes)
+}
+
+// foreignDatabase returns a file of bbolt's that is not a registry.
+func foreignDatabase(t *testing.T) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "foreign")
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucket([]byte("instances"))
+		if err != nil {
+			return err
+		}
+		return b.Put([]byte("key"), []byte("not a record"))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return read(t, path)
+}
+
+func TestABackupThatCannotBeReadIsSaidInOneSentence(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, fileName), []byte("damaged"))
+	if err := os.Mkdir(filepath.Join(dir, backupName), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), Config{Dir: dir, Node: registry.Node{Name: "n1"}})
+	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), backupName) {
+		t.Errorf("it is said that %v", err)
+	}
 }
 
 // mutate returns a copy that is cut short, or has bits flipped or pages zeroed.
