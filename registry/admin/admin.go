@@ -235,7 +235,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // is at hand, ends what waits, and closes the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
-		Handler:           s.handler,
+		Handler:           watchBodies(s.handler),
+		ConnContext:       rememberConn,
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
@@ -264,6 +265,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server.SetKeepAlivesEnabled(false)
 	if limited.busy() { // Shutdown drops requests that it finds unread
 		time.Sleep(lastWords)
+		limited.end()
 	}
 	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()

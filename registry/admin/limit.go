@@ -30,10 +30,11 @@ type limitedListener struct {
 	mu   sync.Mutex
 	all  int
 	from map[netip.Addr]int
+	open map[*limitedConn]struct{}
 }
 
 func limitListener(l net.Listener, refused prometheus.Counter) *limitedListener {
-	return &limitedListener{Listener: l, closing: sync.OnceValue(l.Close), refused: refused, from: make(map[netip.Addr]int)}
+	return &limitedListener{Listener: l, closing: sync.OnceValue(l.Close), refused: refused, from: make(map[netip.Addr]int), open: make(map[*limitedConn]struct{})}
 }
 
 // Accept implements net.Listener.
@@ -44,13 +45,23 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if from := addressOf(c); l.take(from) {
-			return &limitedConn{Conn: c, release: sync.OnceFunc(func() { l.giveBack(from) })}, nil
+			return l.limit(c, from), nil
 		}
 		l.refused.Inc()
 		_ = c.SetDeadline(time.Now().Add(100 * time.Millisecond)) // the reply fits into what the kernel buffers
 		_, _ = io.WriteString(c, tooMany)
 		_ = c.Close()
 	}
+}
+
+// limit returns a connection that has its place until it is closed.
+func (l *limitedListener) limit(c net.Conn, from netip.Addr) *limitedConn {
+	limited := &limitedConn{Conn: c}
+	limited.release = sync.OnceFunc(func() { l.giveBack(limited, from) })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open[limited] = struct{}{}
+	return limited
 }
 
 func (l *limitedListener) take(from netip.Addr) bool {
@@ -64,9 +75,10 @@ func (l *limitedListener) take(from netip.Addr) bool {
 	return true
 }
 
-func (l *limitedListener) giveBack(from netip.Addr) {
+func (l *limitedListener) giveBack(c *limitedConn, from netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	delete(l.open, c)
 	l.all--
 	if l.from[from]--; l.from[from] == 0 {
 		delete(l.from, from)
@@ -94,6 +106,7 @@ func addressOf(c net.Conn) netip.Addr {
 // limitedConn gives back its place when it is closed.
 type limitedConn struct {
 	net.Conn
+	ending
 	release func()
 }
 
