@@ -38,6 +38,7 @@ func newHTTP(d registry.Definition, dialer *net.Dialer) prober {
 		if err != nil {
 			return critical("%v", err)
 		}
+		shown := request.URL.Redacted() // who reads an output need not know a password
 		request.Header.Set("User-Agent", "rollcall health check")
 		for name, values := range d.Header {
 			request.Header[http.CanonicalHeaderKey(name)] = values
@@ -52,7 +53,7 @@ func newHTTP(d registry.Definition, dialer *net.Dialer) prober {
 		defer response.Body.Close()
 		body, _ := io.ReadAll(io.LimitReader(response.Body, maxOutput))
 		status := fmt.Sprint(response.StatusCode, " ", http.StatusText(response.StatusCode)) // in our words, not the target's
-		found := result{statusOf(response.StatusCode), fmt.Sprintf("HTTP %s %s: %s%s%s", method, d.HTTP, status, registry.TargetSays, body)}
+		found := result{statusOf(response.StatusCode), fmt.Sprintf("HTTP %s %s: %s%s%s", method, shown, status, registry.TargetSays, body)}
 		found.output = clip(found.output)
 		return found
 	}

@@ -163,3 +163,18 @@ func TestDNSProbe(t *testing.T) {
 	wants(t, probed(t, registry.Definition{DNS: uri + "/gone.example"}), registry.Critical, "NXDOMAIN")
 	wants(t, probed(t, registry.Definition{DNS: uri + "/empty.example"}), registry.Critical, "no answer")
 }
+
+func TestAPasswordInAURLIsNotInTheOutput(t *testing.T) {
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, _ := r.BasicAuth(); password != "secret" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	url := strings.Replace(target.URL, "http://", "http://user:secret@", 1)
+	found := newProber(registry.Definition{HTTP: url}, new(net.Dialer))(t.Context())
+	target.Close()
+	away := newProber(registry.Definition{HTTP: url}, new(net.Dialer))(t.Context())
+	if found.status != registry.Passing || away.status != registry.Critical || strings.Contains(found.output+away.output, "secret") {
+		t.Errorf("%v %q, and without a target %v %q", found.status, found.output, away.status, away.output)
+	}
+}
