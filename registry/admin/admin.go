@@ -262,6 +262,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	close(s.closing)
 	_ = limited.Close()
+	<-failed // from here on Shutdown knows of every connection that was accepted
 	server.SetKeepAlivesEnabled(false)
 	if limited.busy() { // Shutdown drops requests that it finds unread
 		time.Sleep(lastWords)
@@ -270,7 +271,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	err := server.Shutdown(draining)
-	<-failed // of the listener that is closed
 	if errors.Is(err, context.DeadlineExceeded) {
 		return server.Close()
 	}
