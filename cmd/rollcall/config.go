@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -144,8 +146,9 @@ func parseConfig(file string) (*yaml.Node, error) {
 	if err != nil {
 		return nil, fail(exitConfig, "reading the configuration file: %w", err)
 	}
-	var document yaml.Node
-	if err := yaml.Unmarshal(data, &document); err != nil {
+	var document, second yaml.Node
+	documents := yaml.NewDecoder(bytes.NewReader(data))
+	if err := documents.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
 		text := strings.TrimPrefix(err.Error(), "yaml: ")
 		text = regexp.MustCompile(`^line (\d+): `).ReplaceAllString(text, ":$1: ")
 		if !strings.HasPrefix(text, ":") { // it names no line where that is the first
@@ -155,6 +158,9 @@ func parseConfig(file string) (*yaml.Node, error) {
 	}
 	if len(document.Content) == 0 {
 		return nil, nil
+	}
+	if documents.Decode(&second) == nil {
+		return nil, fail(exitConfig, "%s:%d:%d: a second document begins here, and one is all that is read", file, second.Content[0].Line, second.Content[0].Column)
 	}
 	root := document.Content[0]
 	if root.Kind != yaml.MappingNode {

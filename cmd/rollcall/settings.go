@@ -19,6 +19,7 @@ import (
 	"github.com/rollcall-dns/rollcall/cache"
 	"github.com/rollcall-dns/rollcall/dnsserver"
 	"github.com/rollcall-dns/rollcall/health"
+	"github.com/rollcall-dns/rollcall/registry"
 	"github.com/rollcall-dns/rollcall/registry/admin"
 	"github.com/rollcall-dns/rollcall/zones"
 	"github.com/rollcall-dns/rollcall/zones/dnssec"
@@ -230,6 +231,8 @@ func readSettings(ctx *cli.Context, has process) (*settings, []*settingError) {
 	default:
 		check("registry", fmt.Errorf("%q is no kind of registry, but embedded and consul are", kind))
 	}
+	check("node", checkNode(registry.Node{Name: s.node}))
+	check("node-address", checkNode(registry.Node{Address: s.nodeAddress}))
 	if s.datacenter != "" {
 		check("datacenter", checkDatacenter(s.datacenter))
 	}
@@ -414,6 +417,16 @@ func defaultCheckAllow(adminAddr string) []netip.Prefix {
 func checkTTL(ttl time.Duration) error {
 	if ttl < 0 || ttl > zones.MaxTTL || ttl%time.Second != 0 {
 		return fmt.Errorf("%v must be whole seconds from 0s to 1h", ttl)
+	}
+	return nil
+}
+
+// checkNode refuses what a registry would not register this machine as.
+func checkNode(n registry.Node) error {
+	r := registry.Registration{Node: n}
+	var wrong *registry.Error
+	if errors.As(r.Validate(), &wrong) {
+		return errors.New(strings.TrimPrefix(wrong.Message, wrong.Field+" "))
 	}
 	return nil
 }
