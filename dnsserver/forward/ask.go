@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -272,8 +273,23 @@ func (a *Asker) askOne(ctx context.Context, u *upstream, query *dns.Msg) (*dns.M
 	}
 	a.answered(u)
 	a.metrics.asked(u.name, dns.RcodeToString[reply.Rcode], start)
-	if reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
+	switch {
+	case reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError:
 		return nil, fmt.Errorf("upstream %s answers %s", u.name, dns.RcodeToString[reply.Rcode])
+	case refers(reply):
+		return nil, fmt.Errorf("upstream %s only knows whom else to ask", u.name)
 	}
 	return reply, nil
+}
+
+// refers tells whether a reply is a referral, from a server that does not ask
+// others itself: it does not say that there is nothing.
+func refers(reply *dns.Msg) bool {
+	if reply.RecursionAvailable || reply.Authoritative || reply.Rcode != dns.RcodeSuccess || len(reply.Answer) > 0 {
+		return false
+	}
+	is := func(rrtype uint16) func(dns.RR) bool {
+		return func(rr dns.RR) bool { return rr.Header().Rrtype == rrtype }
+	}
+	return slices.ContainsFunc(reply.Ns, is(dns.TypeNS)) && !slices.ContainsFunc(reply.Ns, is(dns.TypeSOA))
 }

@@ -106,6 +106,22 @@ func TestTheNextUpstreamIsAsked(t *testing.T) {
 	}
 }
 
+func TestAServerThatOnlyKnowsWhoElseToAskDoesNotAnswer(t *testing.T) {
+	first, second := newServer(t), newServer(t)
+	refer := func(w dns.ResponseWriter, m *dns.Msg) {
+		r := new(dns.Msg).SetReply(m)
+		r.Ns = records(t, "example. 300 IN NS ns.example.")
+		_ = w.WriteMsg(r)
+	}
+	first.answer(refer)
+	if m := ask(t, newAsker(t, first.addr, second.addr), of("www.example.", dns.TypeA)); len(m.Answer) != 1 {
+		t.Errorf("the next upstream is not asked: %v", m)
+	}
+	if m := ask(t, newAsker(t, first.addr), of("www.example.", dns.TypeA)); m.Rcode != dns.RcodeServerFailure {
+		t.Errorf("a referral is taken for an answer: %v", m)
+	}
+}
+
 func TestWhereNobodyAnswersTheClientIsToldWhy(t *testing.T) {
 	s := newServer(t)
 	s.rcode(dns.RcodeServerFailure)
