@@ -148,14 +148,22 @@ func (j *journal) table(names ...string) {
 	_ = w.Flush()
 }
 
-// line prints some sums beside each other.
-func (j *journal) line(what string, names ...string) {
+// lines prints sums that are in both worlds, what belongs together in one line.
+func (j *journal) lines() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for n, name := range names {
-		names[n] = fmt.Sprintf("%d %s", j.count[name], name)
+	for _, line := range [][]string{
+		{"certificates renewed", "TLS connections", "answers over TLS", "answers over HTTPS"},
+		{"blocking queries", "events", "event streams", "resets"},
+		{"signed answers", "keys rolled over"},
+		{"zones compared with the secondary's", "serials of rollcall", "serials of the secondary", "restarts of the secondary", hadItAfter},
+		{"transfers of changes", "transfers of the zone"},
+	} {
+		for n, name := range line {
+			line[n] = fmt.Sprintf("%d %s", j.count[name], name)
+		}
+		fmt.Printf("%s: %s\n", j.world, strings.Join(line, ", "))
 	}
-	fmt.Printf("%s, %s: %s\n", j.world, what, strings.Join(names, ", "))
 }
 
 // goesOn tells whether there is time for another round. There is none after an

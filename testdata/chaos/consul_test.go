@@ -42,11 +42,7 @@ func inFrontOfConsul(t *testing.T, path string) {
 	j.add("restarts", w.program.starts-1)
 	j.table("changes acknowledged", "changes refused in faults", "views compared", "queries", "answered", "unanswered in faults",
 		"unanswered outside of faults", "forwarded, no answer in faults", "wrong", "restarts", "restarts of Consul", "restarts of the upstream", "not given back", "times the machine stood still")
-	j.line("watches", "blocking queries", "events", "event streams", "resets")
-	j.line("signatures", "signed answers", "keys rolled over")
-	j.line("secondary", "zones compared", "serials of rollcall", "serials of the secondary", "restarts of the secondary", hadItAfter)
-	j.line("transfers", "transfers of changes", "transfers of the zone")
-	j.line("certificates", "certificates renewed", "TLS connections", "answers over TLS", "answers over HTTPS")
+	j.lines()
 }
 
 // consulWorld is rollcall between its clients and a Consul, with a network between
@@ -78,7 +74,9 @@ const (
 	steady      = 5 // services that are well all the time
 	moving      = 10
 	agreeWithin = 5 * time.Second
-	consulZone  = ".service.consul."
+
+	consulDomain = "consul."
+	consulZone   = ".service." + consulDomain
 )
 
 func newConsulWorld(t *testing.T, j *journal, path string) *consulWorld {
@@ -101,22 +99,7 @@ func newConsulWorld(t *testing.T, j *journal, path string) *consulWorld {
 	}
 	w.network = newNetwork(t, address.Host, j.seed+2)
 	w.upstream = newUpstream(t)
-	w.trusted, w.signed = newAuthority(j), newAnchors(j, path)
-	tls, https := freeAddress(t), freeAddress(t)
-	w.program = newProgram(t, path, "--registry", "consul", "--consul-addr", w.network.addr(), "--forward", w.upstream.addr,
-		"--data-dir", filepath.Join(t.TempDir(), "state"))
-	w.knot = newSecondary(j, "consul.", w.program.dns)
-	w.program.args = slices.Concat(w.program.args, w.trusted.flags(tls, https), w.signed.flags("consul."), w.knot.flags())
-	for _, network := range []string{"udp", "udp", "udp", "tcp"} {
-		w.askers = append(w.askers, &asker{network: network, addr: w.program.dns})
-	}
-	w.askers = append(w.askers, &asker{network: "tls", addr: tls, most: askedOfOne}, &asker{network: "https", addr: https, most: askedOfOne},
-		&asker{network: "tcp", addr: w.program.dns, signed: w.signed, pause: betweenSigned})
-	w.mirror.api = w.program.http
-	for _, name := range w.mirror.names {
-		w.watchers = append(w.watchers, &watcher{j: j, api: w.program.http, service: name, weather: &w.ours})
-	}
-	w.follower = newFollower(j, w.program.http, 2*time.Second, w.mirror.told)
+	w.clientele(path)
 	if err := w.program.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -124,6 +107,26 @@ func newConsulWorld(t *testing.T, j *journal, path string) *consulWorld {
 	time.Sleep(2 * time.Second) // until it watches all that it was asked for, and has kept it on disk
 	w.agree()
 	return w
+}
+
+// clientele prepares rollcall and those who ask it.
+func (w *consulWorld) clientele(path string) {
+	w.trusted, w.signed = newAuthority(w.j), newAnchors(w.j, path)
+	tls, https := freeAddress(w.t), freeAddress(w.t)
+	w.program = newProgram(w.t, path, "--registry", "consul", "--consul-addr", w.network.addr(), "--forward", w.upstream.addr,
+		"--data-dir", filepath.Join(w.t.TempDir(), "state"))
+	w.knot = newSecondary(w.j, consulDomain, w.program.dns)
+	w.program.args = slices.Concat(w.program.args, w.trusted.flags(tls, https), w.signed.flags(consulDomain), w.knot.flags())
+	for _, network := range []string{"udp", "udp", "udp", "tcp"} {
+		w.askers = append(w.askers, &asker{network: network, addr: w.program.dns})
+	}
+	w.askers = append(w.askers, &asker{network: "tls", addr: tls, most: askedOfOne}, &asker{network: "https", addr: https, most: askedOfOne},
+		&asker{network: "tcp", addr: w.program.dns, signed: w.signed, pause: betweenSigned})
+	w.mirror.api = w.program.http
+	for _, name := range w.mirror.names {
+		w.watchers = append(w.watchers, &watcher{j: w.j, api: w.program.http, service: name, weather: &w.ours})
+	}
+	w.follower = newFollower(w.j, w.program.http, 2*time.Second, w.mirror.told)
 }
 
 func (w *consulWorld) live() {
@@ -144,9 +147,7 @@ func (w *consulWorld) live() {
 	w.clients.Go(func() { w.signed.roll(w.program.http, &w.ours, &w.trusted.writing, keys, w.over) })
 	w.clients.Go(func() { w.follower.follow(ctx, random) })
 	w.clients.Go(func() { w.knot.watch(w.program.dns, w.over) })
-	l := newLedger()
-	for _, whole := range []bool{false, true} {
-		each := &replica{j: w.j, zone: "consul.", primary: w.program.dns, whole: whole, ledger: l}
+	for _, each := range newReplicas(w.j, consulDomain, w.program.dns) {
 		w.clients.Go(func() { each.follow(ctx) })
 	}
 	w.clients.Go(w.askOthers)
@@ -167,7 +168,7 @@ func (w *consulWorld) over() bool {
 func (w *consulWorld) ask(n int, a *asker) {
 	defer a.hangUp()
 	random := rand.New(rand.NewPCG(w.j.seed, uint64(300+n)))
-	zone := "consul."
+	zone := consulDomain
 	if a.signed != nil {
 		zone = signedZone
 	}

@@ -30,13 +30,9 @@ func itsOwnRegistry(t *testing.T, path string) {
 	w.rest()
 	w.handsBack(start)
 	j.add("restarts", w.program.starts-1)
-	j.table("changes acknowledged", "changes refused in faults", "changes in doubt", "lost", "by halves", "refused outside of faults",
+	j.table("changes acknowledged", "changes refused in faults", "changes in doubt", "lost", "missed", "by halves", "refused outside of faults",
 		"queries", "answered", "unanswered in faults", "unanswered outside of faults", "wrong", "restarts", "not given back", "times the machine stood still")
-	j.line("watches", "missed", "blocking queries", "events", "event streams", "resets")
-	j.line("signatures", "signed answers", "keys rolled over")
-	j.line("secondary", "zones compared", "serials of rollcall", "serials of the secondary", "restarts of the secondary", hadItAfter)
-	j.line("transfers", "transfers of changes", "transfers of the zone")
-	j.line("certificates", "certificates renewed", "TLS connections", "answers over TLS", "answers over HTTPS")
+	j.lines()
 }
 
 // embeddedWorld is rollcall, its disk, the networks before it, and its clients.
@@ -129,6 +125,15 @@ func (w *embeddedWorld) live() {
 	}
 	ctx, cancel := context.WithCancel(w.t.Context())
 	w.hangUp = cancel
+	w.followed(ctx)
+	keys := rand.New(rand.NewPCG(w.j.seed, 700))
+	w.clients.Go(func() { w.signed.roll(w.program.http, &w.httpWeather, &w.trusted.writing, keys, w.over) })
+	certificates := rand.New(rand.NewPCG(w.j.seed, 500))
+	w.clients.Go(func() { w.trusted.renew(w.tls.addr(), &w.dnsWeather, certificates, w.over) })
+}
+
+// followed starts those who wait for changes, over HTTP and over DNS.
+func (w *embeddedWorld) followed(ctx context.Context) {
 	for _, each := range w.watchers {
 		w.clients.Go(func() { each.watch(ctx) })
 	}
@@ -137,15 +142,9 @@ func (w *embeddedWorld) live() {
 		w.clients.Go(func() { each.follow(ctx, r) })
 	}
 	w.clients.Go(func() { w.knot.watch(w.program.dns, w.over) })
-	l := newLedger()
-	for _, whole := range []bool{false, false, true} {
-		each := &replica{j: w.j, zone: ownZone, primary: w.dns.addr(), whole: whole, ledger: l}
+	for _, each := range newReplicas(w.j, ownZone, w.dns.addr()) {
 		w.clients.Go(func() { each.follow(ctx) })
 	}
-	keys := rand.New(rand.NewPCG(w.j.seed, 700))
-	w.clients.Go(func() { w.signed.roll(w.program.http, &w.httpWeather, &w.trusted.writing, keys, w.over) })
-	r := rand.New(rand.NewPCG(w.j.seed, 500))
-	w.clients.Go(func() { w.trusted.renew(w.tls.addr(), &w.dnsWeather, r, w.over) })
 }
 
 // askers returns some for each transport. Of those that make sure whom they ask, one

@@ -30,6 +30,15 @@ type replica struct {
 
 const betweenTransfers = 300 * time.Millisecond
 
+// newReplicas returns some that compare what serials stand for.
+func newReplicas(j *journal, zone, primary string) (all []*replica) {
+	l := newLedger()
+	for _, whole := range []bool{false, false, true} {
+		all = append(all, &replica{j: j, zone: zone, primary: primary, whole: whole, ledger: l})
+	}
+	return all
+}
+
 // follow takes what is new every so often.
 func (r *replica) follow(ctx context.Context) {
 	for ctx.Err() == nil {

@@ -167,7 +167,7 @@ func serialOf(zone, addr string) (uint32, error) {
 }
 
 // hadItAfter is how long the secondary took at most.
-const hadItAfter = "ms until the secondary had the zone, at the slowest"
+const hadItAfter = "ms until it had the zone, at the slowest"
 
 // agrees waits until it has the zone that rollcall has, while nobody changes it.
 func (s *secondary) agrees(rollcall string, weather *weather) {
@@ -179,7 +179,7 @@ func (s *secondary) agrees(rollcall string, weather *weather) {
 		s.j.wrong("wrong", "%v after the faults: %s\nThe secondary says:\n%s", took.Round(time.Millisecond), differs, s.output)
 		return
 	}
-	s.j.add("zones compared", 1)
+	s.j.add("zones compared with the secondary's", 1)
 	s.j.most(hadItAfter, int(took.Milliseconds()))
 	s.j.note("the secondary has the zone, after %v", took.Round(time.Millisecond))
 }
