@@ -168,7 +168,7 @@ func newClient(c Config, connections prometheus.Gauge) (*api.Client, *transport,
 	pattern.MaxIdleConns = c.Watches
 	pattern.IdleConnTimeout = 30 * time.Second
 	transport := &transport{tls: c.tls, pattern: pattern}
-	config.HttpClient = &http.Client{Transport: &bounded{transport: transport}}
+	config.HttpClient = &http.Client{Transport: &bounded{transport: transport}, CheckRedirect: stay}
 	if c.network != nil {
 		config.HttpClient.Transport = &bounded{transport: c.network}
 	}
@@ -181,6 +181,14 @@ func newClient(c Config, connections prometheus.Gauge) (*api.Client, *transport,
 		return nil, nil, fmt.Errorf("setting up the client of Consul's API: %w", err)
 	}
 	return client, transport, nil
+}
+
+// stay follows redirects to the same host alone: others would be shown our token.
+func stay(next *http.Request, before []*http.Request) error {
+	if first := before[0].URL; next.URL.Host != first.Host || next.URL.Scheme != first.Scheme || len(before) > 5 {
+		return http.ErrUseLastResponse
+	}
+	return nil
 }
 
 // bearer shows our own token with every request that is not somebody else's, whatever

@@ -266,7 +266,7 @@ func (r *Registry) applyNodes(nodes *list[node], a answer) (changed bool, err er
 			gone = append(gone, n)
 		}
 	}
-	c.keep = len(gone) > 0 && (r.nodes.lost(a) || len(nodes.items) == 0 && !(a.filtered && r.nodes.filtered))
+	c.keep = len(gone) > 0 && (r.nodes.lost(a) || len(present) == 0 && !(a.filtered && r.nodes.filtered))
 	for _, n := range gone {
 		c.deleteNode(n)
 	}
@@ -288,6 +288,9 @@ func (r *Registry) applyChecks(checks *list[check], a answer) (changed bool, err
 	if err != nil {
 		return false, err
 	}
+	named := slices.DeleteFunc(checks.items, func(c check) bool { return c.Node == "" || c.CheckID == "" })
+	r.metrics.rejected.Add(float64(checks.rejected + len(checks.items) - len(named)))
+	checks.items = named
 	if r.checks.lost(a) || len(checks.items) == 0 && r.checks.index > 0 && !(a.filtered && r.checks.filtered) {
 		return false, errFiltered
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -94,7 +95,8 @@ func (r *Registry) interest(name string) {
 func servicePath(name string) string { return "/v1/health/service/" + name }
 
 // applyEntries takes what Consul says of one service. An answer without an
-// instance changes nothing: whether a service is gone is for the list to say.
+// instance of it, or without a good one, changes nothing: whether a service is gone is
+// for the list to say.
 func (r *Registry) applyEntries(t *tracked, entries *list[entry], a answer) (changed bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -106,28 +108,21 @@ func (r *Registry) applyEntries(t *tracked, entries *list[entry], a answer) (cha
 		return false, err
 	}
 	defer r.arrived(t)
-	if len(entries.items) == 0 {
-		r.metrics.rejected.Add(float64(entries.rejected))
+	good, rejected := r.instancesOf(t, entries)
+	r.metrics.rejected.Add(float64(rejected))
+	if len(good) == 0 {
 		return false, nil
 	}
 	if anew {
 		r.beginAnew(time.Now())
 	}
 	c := r.change(a, anew)
-	rejected := entries.rejected
-	present := make(map[instanceKey]struct{}, len(entries.items))
-	for k := range entries.items {
-		n, i, err := entries.items[k].registered()
-		if err != nil {
-			r.log.Debug("an instance is malformed and left out", "service", t.name, "err", err)
-			rejected++
-			continue
-		}
-		present[instanceKey{lower(i.Node), i.ID}] = struct{}{}
-		c.node(n, false)
-		c.instance(i)
+	present := make(map[instanceKey]struct{}, len(good))
+	for _, g := range good {
+		present[instanceKey{lower(g.instance.Node), g.instance.ID}] = struct{}{}
+		c.node(g.node, false)
+		c.instance(g.instance)
 	}
-	r.metrics.rejected.Add(float64(rejected))
 	c.keep = t.floor.lost(a)
 	if s := r.View().Service(t.key); s != nil {
 		for _, i := range s.Instances {
@@ -140,6 +135,30 @@ func (r *Registry) applyEntries(t *tracked, entries *list[entry], a answer) (cha
 		t.floor.take(a)
 	}
 	return c.commit(), nil
+}
+
+// placed is an instance and the node that it is on.
+type placed struct {
+	node     *registry.Node
+	instance *registry.Instance
+}
+
+// instancesOf returns the entries that are instances of a service, and how many are not.
+func (r *Registry) instancesOf(t *tracked, entries *list[entry]) (good []placed, rejected int) {
+	rejected = entries.rejected
+	for k := range entries.items {
+		n, i, err := entries.items[k].registered()
+		if err == nil && lower(i.Service) != t.key {
+			err = fmt.Errorf("it is an instance of %q", i.Service)
+		}
+		if err != nil {
+			r.log.Debug("an instance is malformed and left out", "service", t.name, "err", err)
+			rejected++
+			continue
+		}
+		good = append(good, placed{n, i})
+	}
+	return good, rejected
 }
 
 // watch keeps one service fresh by a blocking query of its own.
