@@ -44,7 +44,7 @@ func newApp() *cli.App {
 		Commands: []*cli.Command{
 			serveCommand(), reloadCommand(), checkConfigCommand(), configSchemaCommand(),
 			registerCommand(), deregisterCommand(), maintenanceCommand(),
-			servicesCommand(), instancesCommand(), watchCommand(), queryCommand(),
+			servicesCommand(), instancesCommand(), watchCommand(), topCommand(), queryCommand(),
 			exportCommand(), importCommand(), backupCommand(), keygenCommand(), healthcheckCommand(),
 			completionCommand(), completeCommand(), versionCommand(),
 		},

@@ -11,7 +11,7 @@ import (
 // didYouMean completes the sentence that there is no such word, where one of
 // those that there are is so near that it must have been meant.
 func didYouMean(word string, words []string) string {
-	least, nearest := 1+len(word)/4, "" // slips: one in a short word, more in a long one
+	least, nearest := (len(word)+3)/4, "" // slips: one in a word of four octets, and one more for each four
 	for _, w := range words {
 		if n := slips(word, w); n <= least && len(w) > 1 {
 			least, nearest = n-1, w
