@@ -292,6 +292,25 @@ func TestHeartbeatsLapseAndComeBack(t *testing.T) {
 	})
 }
 
+func TestALapsedHeartbeatTellsWhatTheLastOneSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, nil)
+		b.register(ttl("a", 10*time.Second))
+		for said, want := range map[string]string{
+			"":           "TTL expired: no heartbeat in 10s",
+			"3 in queue": "TTL expired: no heartbeat in 10s. The last one said: 3 in queue",
+		} {
+			if err := b.SetStatus(t.Context(), registry.StatusUpdate{CheckID: "a", Status: registry.Passing, Output: said}); err != nil {
+				t.Fatal(err)
+			}
+			b.after(11 * time.Second)
+			if got := b.View().Check("n1", "a").Output; got != want {
+				t.Errorf("after %q it is %q", said, got)
+			}
+		}
+	})
+}
+
 func TestCriticalInstanceIsDeregisteredAfterItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, script{"a:1": func(context.Context) result { return critical("down") }})

@@ -33,7 +33,11 @@ func (r *Runner) expire(ctx context.Context, t *task, c *registry.Check) time.Ti
 		return time.Now().Add(ttl / 2)
 	default:
 		r.metrics.probed("ttl", registry.Critical, 0)
-		r.report(ctx, t, c, registry.Critical, fmt.Sprintf("TTL expired: no heartbeat in %v. The last one said: %.200s", ttl, now.Output), renewed)
+		output := fmt.Sprintf("TTL expired: no heartbeat in %v", ttl)
+		if now.Output != "" {
+			output += fmt.Sprintf(". The last one said: %.200s", now.Output)
+		}
+		r.report(ctx, t, c, registry.Critical, output, renewed)
 	}
 	// A heartbeat after this moment has a deadline after that one. The minute is
 	// for reap, which has no other occasion.
