@@ -18,6 +18,8 @@ func queryCommand() *cli.Command {
 		Name:      "query",
 		Usage:     "ask a DNS question, and with --explain why it is answered so",
 		ArgsUsage: "NAME [TYPE]",
+		Description: "A NAME without a dot is that of a service, in the zone of the rollcall that answers\n" +
+			"at --api. The TYPE is A unless it is given.",
 		Flags: withAPI(
 			outputFlag(),
 			&cli.StringFlag{Name: "server", Value: "127.0.0.1:5300", EnvVars: []string{"ROLLCALL_SERVER"}, Usage: "`ADDRESS` to ask"},
@@ -33,6 +35,9 @@ func query(ctx *cli.Context) error {
 		return err
 	}
 	name, kind := dns.Fqdn(args[0]), strings.ToUpper(args[1])
+	if !strings.Contains(args[0], ".") {
+		name = nameOfService(ctx, args[0])
+	}
 	if kind == "" {
 		kind = "A"
 	}
@@ -52,6 +57,18 @@ func query(ctx *cli.Context) error {
 		return err
 	}
 	return printAnswer(ctx, newAnswerText(name, kind, answer))
+}
+
+// nameOfService returns a service's name in DNS. Where no rollcall says in which
+// zone it is, the service's own is all that there is to ask for; and a zone may be
+// called by its name, too.
+func nameOfService(ctx *cli.Context, service string) string {
+	var answering struct{ Zone string }
+	c, err := newClient(ctx)
+	if err != nil || c.get(ctx.Context, "/v1/overview", nil, &answering) != nil || answering.Zone == "" || strings.EqualFold(service, answering.Zone) {
+		return dns.Fqdn(service)
+	}
+	return dns.Fqdn(service + ".service." + answering.Zone)
 }
 
 // typeOf returns the type of a name, or of the number in one as RFC 3597 has it.
