@@ -185,7 +185,7 @@ func (s *server) registerOurselves(ctx context.Context) error {
 
 // explainDNS answers /v1/explain.
 func (s *server) explainDNS(name, qtype string) (any, error) {
-	t, ok := dns.StringToType[strings.ToUpper(qtype)]
+	t, ok := typeOf(strings.ToUpper(qtype))
 	if !ok {
 		return nil, registry.Errorf(registry.Invalid, "type %q is no type of DNS records", qtype)
 	}
