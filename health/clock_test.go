@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,4 +60,50 @@ func TestAWallClockThatJumpsExpiresNothingAndExtendsNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestARestartBeginsWithWhatWasAndGivesEachHeartbeatItsTime opens a registry, is slow to
+// start on it, and looks at heartbeats that do not come and at targets that are gone.
+func TestARestartBeginsWithWhatWasAndGivesEachHeartbeatItsTime(t *testing.T) {
+	config := embedded.Config{Node: registry.Node{Name: "n1"}, Dir: t.TempDir()}
+	want := map[string]registry.Status{
+		"beat-passing": registry.Passing, "beat-warning": registry.Warning, "beat-critical": registry.Critical,
+		"probe-passing": registry.Passing, "probe-warning": registry.Warning, "probe-critical": registry.Critical,
+	}
+	gone := func(d *registry.Definition) { d.FailuresBeforeCritical = 0 }
+	synctest.Test(t, func(t *testing.T) {
+		reg, err := embedded.Open(context.Background(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for id, status := range want {
+			r := ttl(id, 10*time.Second)
+			if strings.HasPrefix(id, "probe") {
+				r = tcp(id, "gone:1", gone)
+			}
+			r.Checks[0].Status = status
+			if err := reg.Register(context.Background(), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := reg.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		reg, err := embedded.Open(context.Background(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute) // whatever else takes its time at the start
+		b := startOn(t, reg, script{"gone:1": func(context.Context) result { return critical("refused") }})
+		b.after(10*time.Second - time.Millisecond)
+		for id, status := range want {
+			b.wants(id, status)
+		}
+		b.after(30 * time.Second)
+		for id := range want {
+			b.wants(id, registry.Critical)
+		}
+	})
 }

@@ -26,7 +26,11 @@ func (r *resolution) node(labels []string) *Answer {
 	records := r.ofType(addresses)
 	if r.wants(dns.TypeTXT) {
 		for _, pair := range pairs(n.Meta) {
-			txt := &dns.TXT{Hdr: r.z.header(r.owner, dns.TypeTXT), Txt: pieces(nil, pair)}
+			texts := pieces(nil, pair)
+			if isTooLong(texts) {
+				continue
+			}
+			txt := &dns.TXT{Hdr: r.z.header(r.owner, dns.TypeTXT), Txt: texts}
 			records = append(records, Record{RR: txt, Weight: 1})
 		}
 	}

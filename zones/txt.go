@@ -30,6 +30,10 @@ func (r *resolution) distinct(endpoints []registry.Endpoint, stringsOf func(*reg
 			r.leaveOut(e.Instance, "it has no metadata")
 			continue
 		}
+		if isTooLong(texts) {
+			r.leaveOut(e.Instance, "its metadata is more than an answer holds")
+			continue
+		}
 		key := strings.Join(texts, "\x00")
 		if n, found := seen[key]; found {
 			records[n].Weight += e.Weight
@@ -87,6 +91,20 @@ func attributes(i *registry.Instance) (texts []string) {
 		return []string{""}
 	}
 	return texts
+}
+
+// maxStrings is how much text a TXT record has at most, octets: with the names around it,
+// and a signature, it fits into a message. What is registered here is never as much, and
+// what is at Consul may be.
+const maxStrings = 60 << 10
+
+// isTooLong tells whether strings are more than a record may have.
+func isTooLong(texts []string) bool {
+	size := 0
+	for _, text := range texts {
+		size += 1 + len(text)
+	}
+	return size > maxStrings
 }
 
 // maxString is the length of a character-string of a TXT record, octets.

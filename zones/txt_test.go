@@ -1,12 +1,15 @@
 package zones
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/registry"
 )
 
 func TestMetadataAfterRFC1464(t *testing.T) {
@@ -47,6 +50,34 @@ func TestLongMetadataIsCutIntoCharacterStrings(t *testing.T) {
 		}
 		if string(got) != text {
 			t.Errorf("%q became %q", text, got)
+		}
+	}
+}
+
+// TestMetadataThatNoMessageHoldsIsLeftOut has an instance and a node with more than there
+// is room for, as a Consul may have them: the others are answered with all the same.
+func TestMetadataThatNoMessageHoldsIsLeftOut(t *testing.T) {
+	huge, large := strings.Repeat("x", 100_000), strings.Repeat("x", 60_000)
+	meta := func(m map[string]string) func(*registry.Instance) { return func(i *registry.Instance) { i.Meta = m } }
+	many := make(map[string]string)
+	for n := range 1000 {
+		many[fmt.Sprint("key", n)] = strings.Repeat("x", 100)
+	}
+	n := foo()
+	n.Meta = map[string]string{"huge": huge, "a": "b"}
+	v := view(n, instance("web", id("a"), meta(map[string]string{"a": "b"})), instance("web", id("huge"), meta(map[string]string{"k": huge})),
+		instance("web", id("large"), meta(map[string]string{"k": large})), instance("web", id("many"), meta(many)))
+	for ask, want := range map[string]int{
+		"web.service.consul. TXT": 2, "foo.node.consul. TXT": 1, "foo.node.consul. ANY": 2, "huge._web._tcp.consul. TXT": 1, "many._web._tcp.consul. TXT": 0,
+	} {
+		a := consul(t).Resolve(v, question(t, ask))
+		if len(a.Records) != want {
+			t.Errorf("%s: %d records, want %d", ask, len(a.Records), want)
+		}
+		for _, record := range a.Records {
+			if _, err := (&dns.Msg{Answer: []dns.RR{record.RR}}).Pack(); err != nil {
+				t.Errorf("%s: %v", ask, err)
+			}
 		}
 	}
 }
