@@ -171,15 +171,27 @@ func (s *Server) share(given *Sockets) error {
 }
 
 // listen takes an address. TCP comes first: it finds out whether somebody else
-// has it, which UDP sockets that share a port do not.
+// has it, which UDP sockets that share a port do not. Where the system chooses the
+// port, and UDP has not got the one of TCP, it has to choose another one.
 func (s *Server) listen(addr string) error {
-	port, err := s.listenTCP(addr, "tcp", nil)
-	if err != nil {
-		return err
+	const tries = 16
+	for n := 1; ; n++ {
+		port, err := s.listenTCP(addr, "tcp", nil)
+		if err != nil {
+			return err
+		}
+		sockets, err := listenUDP(net.JoinHostPort(hostOf(addr), strconv.Itoa(port)))
+		if err == nil || !strings.HasSuffix(addr, ":0") || n == tries {
+			s.udp = append(s.udp, sockets...)
+			return err
+		}
+		for _, u := range sockets {
+			u.close()
+		}
+		last := len(s.listeners) - 1
+		defer s.listeners[last].tcp.Close() // until then nobody is given it again
+		s.listeners = s.listeners[:last]
 	}
-	sockets, err := listenUDP(net.JoinHostPort(hostOf(addr), strconv.Itoa(port)))
-	s.udp = append(s.udp, sockets...)
-	return err
 }
 
 func (s *Server) listenTCP(addr, transport string, config *tls.Config) (port int, err error) {

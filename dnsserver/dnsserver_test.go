@@ -9,7 +9,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -497,5 +499,28 @@ func BenchmarkServe(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestThePortThatIsChosenIsFreeForBoth has a quarter of the ports taken over UDP.
+func TestThePortThatIsChosenIsFreeForBoth(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs an address of its own")
+	}
+	const host = "127.83.0.1"
+	for port := 32769; port < 61000; port += 4 { // the system prefers odd ones here
+		c, err := net.ListenPacket("udp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if err != nil {
+			t.Skip("needs many sockets: ", err)
+		}
+		defer c.Close()
+	}
+	for range 40 {
+		l := newLab(t)
+		l.server.config.Addrs = []string{host + ":0"}
+		if err := l.server.Listen(); err != nil {
+			t.Fatal(err)
+		}
+		l.server.close()
 	}
 }
