@@ -256,12 +256,15 @@ func (w *weather) eventually(within time.Duration, amiss func() string) (took ti
 		if took = time.Since(began); still == "" {
 			return took, ""
 		}
+		late := time.Since(since) > within
+		if time.Sleep(10 * time.Millisecond); late {
+			time.Sleep(noticeWithin)
+		}
 		if fine, _ := good(); !fine {
 			good, since = w.watch(), time.Now()
-		} else if time.Since(since) > within {
+		} else if late {
 			return took, still
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 }
 

@@ -199,6 +199,9 @@ func (w *consulWorld) askOthers() {
 		question.Id = uint16(n)
 		good := w.others.watch()
 		reply, err := a.exchange(question)
+		if err != nil {
+			time.Sleep(noticeWithin)
+		}
 		if fine, _ := good(); err != nil || len(reply.Answer) != 1 {
 			if fine {
 				w.j.wrong("wrong", "%s with the upstream well: %v\n%v", question.Question[0].Name, err, reply)

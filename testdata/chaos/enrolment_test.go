@@ -60,6 +60,9 @@ func (w *embeddedWorld) change(client *http.Client, e *enrolment, last change, r
 	good := w.httpWeather.watch()
 	e.history.begin(next)
 	status, text, err := put(client, "http://"+w.http.addr()+path, body)
+	if err != nil {
+		time.Sleep(noticeWithin)
+	}
 	fine, _ := good()
 	switch {
 	case err != nil:
