@@ -1,7 +1,5 @@
 package registry
 
-import "slices"
-
 // Node is a machine that instances run on. A Node in a View is never modified.
 type Node struct {
 	Name            string // dot-separated labels; unique in any case
@@ -36,6 +34,18 @@ const NodeMaintenance = "_node_maintenance"
 
 // InMaintenance tells whether the node, which may be nil, was taken out by an
 // operator.
-func (n *Node) InMaintenance() bool {
-	return n != nil && slices.ContainsFunc(n.Checks, func(c *Check) bool { return c.ID == NodeMaintenance })
+func (n *Node) InMaintenance() bool { return n.Maintenance() != nil }
+
+// Maintenance returns the check that takes the node out; nil: there is none, or no
+// node.
+func (n *Node) Maintenance() *Check {
+	if n == nil {
+		return nil
+	}
+	for _, c := range n.Checks {
+		if c.ID == NodeMaintenance {
+			return c
+		}
+	}
+	return nil
 }

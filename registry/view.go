@@ -142,6 +142,11 @@ func (v *View) Endpoints(s *Service, onlyPassing bool) []Endpoint {
 	return endpoints
 }
 
+// InMaintenance tells whether an operator took out an instance, or its node.
+func (v *View) InMaintenance(i *Instance) bool {
+	return i.InMaintenance() || v.Node(i.Node).InMaintenance()
+}
+
 // AllEndpoints returns the service's endpoints of whatever status, but for those in
 // maintenance. A critical one has the weight that it would have if it passed.
 func (v *View) AllEndpoints(s *Service) []Endpoint {

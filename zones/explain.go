@@ -97,12 +97,16 @@ func (r *resolution) unfit(i *registry.Instance) string {
 			return strings.TrimSuffix("in maintenance: "+c.Notes, ": ")
 		}
 	}
+	n := r.v.Node(i.Node)
+	if c := n.Maintenance(); c != nil {
+		return strings.TrimSuffix("in maintenance with its node: "+c.Notes, ": ")
+	}
 	for _, c := range i.Checks {
 		if c.Status == status {
 			return says(status, "check", c)
 		}
 	}
-	if n := r.v.Node(i.Node); n != nil {
+	if n != nil {
 		for _, c := range n.Checks {
 			if c.Status == status {
 				return says(status, "its node's check", c)

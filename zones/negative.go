@@ -42,7 +42,7 @@ func (r *resolution) noInstance() string {
 		}
 		all++
 		switch {
-		case i.InMaintenance():
+		case r.v.InMaintenance(i):
 			maintenance++
 		case r.v.StatusOf(i) == registry.Critical:
 			critical++

@@ -15,15 +15,20 @@ func maintenanceCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "maintenance",
 		Usage:     "take instances out of DNS, or with --off put them back",
-		ArgsUsage: "ID|SERVICE",
+		ArgsUsage: "ID|SERVICE, or --node",
 		Description: "The name is the ID of an instance on rollcall's own node, or else that of a service, and\n" +
-			"means all of its instances on that node.",
+			"means all of its instances on that node. With --node it is the node itself, and all that is on it.",
 		Flags: withAPI(
+			&cli.BoolFlag{Name: "node", EnvVars: []string{"ROLLCALL_MAINTENANCE_NODE"}, Usage: "rollcall's own node, with all of its instances"},
 			&cli.BoolFlag{Name: "off", EnvVars: []string{"ROLLCALL_MAINTENANCE_OFF"}, Usage: "end the maintenance"},
 			&cli.StringFlag{Name: "reason", EnvVars: []string{"ROLLCALL_MAINTENANCE_REASON"}, Usage: "`TEXT` that is shown to whoever asks why"},
 		),
 		Action: func(ctx *cli.Context) error {
-			args, err := arguments(ctx, "ID|SERVICE")
+			names := []string{"ID|SERVICE"}
+			if ctx.Bool("node") {
+				names = nil
+			}
+			args, err := arguments(ctx, names...)
 			if err != nil {
 				return err
 			}
@@ -31,13 +36,17 @@ func maintenanceCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			ids, err := c.ownInstances(ctx.Context, args[0])
-			if err != nil {
-				return err
-			}
 			query := url.Values{"enable": {strconv.FormatBool(!ctx.Bool("off"))}}
 			if reason := ctx.String("reason"); reason != "" {
 				query.Set("reason", reason)
+			}
+			if ctx.Bool("node") {
+				_, err := c.put(ctx.Context, "/v1/agent/maintenance", query, nil)
+				return err
+			}
+			ids, err := c.ownInstances(ctx.Context, args[0])
+			if err != nil {
+				return err
 			}
 			for _, id := range ids {
 				if _, err := c.put(ctx.Context, "/v1/agent/service/maintenance/"+url.PathEscape(id), query, nil); err != nil {

@@ -149,7 +149,8 @@ func (s *Server) routes() map[string]handler {
 	return map[string]handler{
 		"PUT /v1/agent/service/register":         decoded(s.registerService),
 		"PUT /v1/agent/service/deregister/{id}":  s.deregisterService,
-		"PUT /v1/agent/service/maintenance/{id}": s.maintenance,
+		"PUT /v1/agent/service/maintenance/{id}": s.maintainService,
+		"PUT /v1/agent/maintenance":              s.maintainNode,
 		"PUT /v1/agent/check/register":           decoded(s.registerCheck),
 		"PUT /v1/agent/check/deregister/{id...}": s.deregisterCheck,
 		"PUT /v1/agent/check/pass/{id...}":       s.heartbeat(registry.Passing),

@@ -87,33 +87,43 @@ func (s *Server) deregisterService(_ http.ResponseWriter, r *http.Request) error
 	return s.cfg.Registry.Deregister(r.Context(), registry.Deregistration{InstanceID: id, If: s.condition(r, id)})
 }
 
-// noReason is Consul's text for a maintenance of which nobody said why.
-const noReason = "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."
+// These are Consul's texts for a maintenance of which nobody said why.
+const (
+	noReason     = "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."
+	noReasonNode = "Maintenance mode is enabled for this node, but no reason was provided. This is a default message."
+)
 
-// maintenance takes an instance out of the answers, by a check that is critical,
-// or puts it back.
-func (s *Server) maintenance(_ http.ResponseWriter, r *http.Request) error {
-	enable, err := strconv.ParseBool(r.URL.Query().Get("enable"))
-	if err != nil {
-		return badRequest("the parameter enable must be true or false")
-	}
+// maintainService takes an instance out of the answers, or puts it back.
+func (s *Server) maintainService(_ http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
 	if s.cfg.Registry.View().Instance(s.cfg.Node, id) == nil {
 		return unknownService(id)
 	}
-	checkID := registry.ServiceMaintenancePrefix + id
+	return s.maintain(r, registry.Check{ID: registry.ServiceMaintenancePrefix + id, Name: "Service Maintenance Mode", Notes: noReason, InstanceID: id})
+}
+
+// maintainNode takes the own node out of the answers, with all its instances, or puts
+// it back.
+func (s *Server) maintainNode(_ http.ResponseWriter, r *http.Request) error {
+	return s.maintain(r, registry.Check{ID: registry.NodeMaintenance, Name: "Node Maintenance Mode", Notes: noReasonNode})
+}
+
+// maintain registers a check that is critical for as long as the maintenance lasts.
+func (s *Server) maintain(r *http.Request, c registry.Check) error {
+	enable, err := strconv.ParseBool(r.URL.Query().Get("enable"))
+	if err != nil {
+		return badRequest("the parameter enable must be true or false")
+	}
 	if !enable {
-		err := s.cfg.Registry.Deregister(r.Context(), registry.Deregistration{CheckID: checkID})
+		err := s.cfg.Registry.Deregister(r.Context(), registry.Deregistration{CheckID: c.ID})
 		if registry.CodeOf(err) == registry.NotFound {
 			return nil // it was not in maintenance
 		}
 		return err
 	}
-	reason := cmp.Or(r.URL.Query().Get("reason"), noReason)
-	return s.cfg.Registry.Register(r.Context(), registry.Registration{Checks: []registry.Check{{
-		ID: checkID, Name: "Service Maintenance Mode", Notes: reason, InstanceID: id,
-		Type: "maintenance", Status: registry.Critical,
-	}}})
+	c.Notes = cmp.Or(r.URL.Query().Get("reason"), c.Notes)
+	c.Type, c.Status = "maintenance", registry.Critical
+	return s.cfg.Registry.Register(r.Context(), registry.Registration{Checks: []registry.Check{c}})
 }
 
 func (s *Server) registerCheck(_ http.ResponseWriter, r *http.Request, request *checkRequest) error {

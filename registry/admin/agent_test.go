@@ -241,6 +241,31 @@ func TestACheckNeedsANameAndAKind(t *testing.T) {
 	}
 }
 
+func TestTheMaintenanceOfANodeTakesOutAllThatIsOnIt(t *testing.T) {
+	e := start(t, nil)
+	agent := e.consul.Agent()
+	check(t, agent.ServiceRegister(&api.AgentServiceRegistration{Name: "web", Port: 80}))
+	usable := func() int {
+		entries, _, err := e.consul.Health().Service("web", "", true, nil)
+		check(t, err)
+		return len(entries)
+	}
+	check(t, agent.EnableNodeMaintenance("new disks"))
+	c := e.registry.View().Node("n1").Maintenance()
+	if c == nil || c.Name != "Node Maintenance Mode" || c.Notes != "new disks" || c.Status != registry.Critical || usable() != 0 {
+		t.Errorf("check: %+v, and %d instances are usable", c, usable())
+	}
+	_, body, _ := e.do("GET", "/v1/overview/services/web", "")
+	if !strings.Contains(body, `"Maintenance":"with its node: new disks","Ours":false`) {
+		t.Errorf("the overview has %s", body)
+	}
+	check(t, agent.DisableNodeMaintenance())
+	check(t, agent.DisableNodeMaintenance())
+	if e.registry.View().Node("n1").InMaintenance() || usable() != 1 {
+		t.Error("it goes on")
+	}
+}
+
 func TestMaintenanceIsACriticalCheckForAsLongAsItLasts(t *testing.T) {
 	e := start(t, nil)
 	agent := e.consul.Agent()

@@ -152,7 +152,7 @@ func replyNoHealth(w http.ResponseWriter, r *http.Request, text string, value an
 
 func newAgentHealth(v *registry.View, i *registry.Instance) agentHealth {
 	aggregated := v.StatusOf(i).String()
-	if i.InMaintenance() {
+	if v.InMaintenance(i) {
 		aggregated = "maintenance"
 	}
 	return agentHealth{aggregated, newAgentService(v, i), checksOf(v, i)}

@@ -87,7 +87,7 @@ func summarise(v *registry.View, service *registry.Service) ServiceSummary {
 	sum := ServiceSummary{Name: service.Name, Tags: []string{}}
 	for _, i := range service.Instances {
 		switch status := v.StatusOf(i); {
-		case i.InMaintenance():
+		case v.InMaintenance(i):
 			sum.Maintenance++
 		case status == registry.Passing:
 			sum.Passing++
@@ -119,7 +119,7 @@ type InstanceDetail struct {
 	Address     string // with the port, if it has one
 	Status      registry.Status
 	Maintenance string `json:",omitempty"` // why it is in maintenance
-	Ours        bool   // on the own node, where it can be put in maintenance
+	Ours        bool   // on the own node, where it can be put in maintenance, and back
 	Tags        []string
 	Meta        map[string]string
 	Weights     registry.Weights
@@ -162,6 +162,9 @@ func (s *Server) detail(v *registry.View, i *registry.Instance) InstanceDetail {
 	}
 	if n := v.Node(i.Node); n != nil {
 		d.Address = cmp.Or(d.Address, n.Address)
+		if c := n.Maintenance(); c != nil {
+			d.Maintenance, d.Ours = "with its node: "+cmp.Or(c.Notes, noReasonNode), false
+		}
 		for _, c := range n.Checks {
 			d.Checks = append(d.Checks, newCheckDetail(c))
 		}

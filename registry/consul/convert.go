@@ -164,7 +164,7 @@ func (c *check) registered() *registry.Check {
 		status = registry.Critical
 	}
 	kind := c.Type
-	if strings.HasPrefix(c.CheckID, registry.ServiceMaintenancePrefix) {
+	if strings.HasPrefix(c.CheckID, registry.ServiceMaintenancePrefix) || c.CheckID == registry.NodeMaintenance {
 		kind = "maintenance"
 	}
 	out := &registry.Check{

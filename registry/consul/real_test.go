@@ -85,6 +85,10 @@ func TestRealConsul(t *testing.T) {
 		if r.View().Instance("n1", "web-1").InMaintenance() {
 			t.Error("the instance is still in maintenance")
 		}
+		err := r.Register(ctx, registry.Registration{Checks: []registry.Check{{ID: registry.NodeMaintenance, Status: registry.Critical}}})
+		if registry.CodeOf(err) != registry.Invalid || r.View().Node("n1").InMaintenance() {
+			t.Errorf("the maintenance of the agent's node: %v", err)
+		}
 		must(t, r.Deregister(ctx, registry.Deregistration{InstanceID: "web-1"}))
 		if r.View().Service("web") != nil {
 			t.Error("the service is still there")

@@ -117,6 +117,10 @@ func ownChecks(reg *registry.Registration) (own, others []registry.Check) {
 	return own, others
 }
 
+// errNodeMaintenance is because Consul's client does that with its own token alone, and
+// not with the caller's.
+var errNodeMaintenance = registry.Errorf(registry.Invalid, "the maintenance of an agent's node is for its agent: consul maint -enable, or -disable")
+
 func (r *Registry) registerAtAgent(ctx context.Context, reg *registry.Registration) error {
 	agent := r.client.Agent()
 	own, others := ownChecks(reg)
@@ -143,6 +147,9 @@ func (r *Registry) registerAtAgent(ctx context.Context, reg *registry.Registrati
 				return err
 			}
 			continue
+		}
+		if c.ID == registry.NodeMaintenance {
+			return errNodeMaintenance
 		}
 		check := &api.AgentCheckRegistration{ID: c.ID, Name: cmp.Or(c.Name, c.ID), ServiceID: c.InstanceID, AgentServiceCheck: *agentCheck(c)}
 		check.Notes, check.AgentServiceCheck.Notes = check.AgentServiceCheck.Notes, ""
@@ -299,6 +306,8 @@ func (r *Registry) deregister(ctx context.Context, node string, d registry.Dereg
 	switch {
 	case r.local(node) && maintenance:
 		return agent.DisableServiceMaintenanceOpts(maintained, r.asReader(ctx))
+	case r.local(node) && d.CheckID == registry.NodeMaintenance:
+		return errNodeMaintenance
 	case r.local(node) && d.CheckID != "":
 		return agent.CheckDeregisterOpts(d.CheckID, r.asReader(ctx))
 	case r.local(node) && d.InstanceID != "":
