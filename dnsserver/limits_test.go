@@ -176,6 +176,38 @@ func TestOfOneAddressTheOldestIdleConnectionMakesRoom(t *testing.T) {
 	}
 }
 
+// TestWhoHasJustComeMakesNoRoom fills all places but one with connections that are in
+// the middle of a handshake, and the last one with one that is about to ask.
+func TestWhoHasJustComeMakesNoRoom(t *testing.T) {
+	l := newLab(t)
+	synctest.Test(t, func(t *testing.T) {
+		cs := newConnections(t.Context(), l.pipeline)
+		come := func(n int) (*connection, net.Conn) {
+			ours, theirs := net.Pipe()
+			t.Cleanup(func() { ours.Close(); theirs.Close() })
+			peer := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}), 1)
+			c := &connection{Conn: ours, raw: ours, all: cs, peer: peer, transport: "tcp", places: make(chan struct{}, streamPending)}
+			if !cs.add(c) {
+				t.Fatal("there is no place")
+			}
+			return c, theirs
+		}
+		for n := range streamTotal - 1 {
+			come(n)
+		}
+		time.Sleep(100 * time.Millisecond)
+		c, conn := come(streamTotal)
+		cs.handlers.Go(func() { defer c.Close(); cs.serve(c) })
+		synctest.Wait() // until it waits for a query
+		come(streamTotal + 1)
+		if err := asked(conn); err != nil {
+			t.Errorf("who was about to ask had to go: %v", err)
+		}
+		conn.Close()
+		cs.handlers.Wait()
+	})
+}
+
 // TestWhoIsInTheMiddleOfAQueryMakesRoom takes all places with connections that begin
 // a query, or a handshake, and do not go on: others are let in nonetheless.
 func TestWhoIsInTheMiddleOfAQueryMakesRoom(t *testing.T) {

@@ -133,9 +133,9 @@ func (c *connection) Close() (err error) {
 }
 
 // add counts a connection in. Where there are too many, of its address or in all,
-// the one of them that has waited for the longest makes room, or where none waits
-// the one that is for the longest in the middle of what it has to say: who goes on
-// quickly has nothing to fear.
+// the one of them makes room that for the longest has waited for a query, or been in
+// the middle of what it has to say: who has just come, or goes on quickly, has
+// nothing to fear.
 func (cs *connections) add(c *connection) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -171,23 +171,21 @@ func (cs *connections) makeRoom(among func(*connection) bool) bool {
 	return true
 }
 
-func (cs *connections) oldest(among func(*connection) bool) *connection {
-	var idle, halfway *connection
+func (cs *connections) oldest(among func(*connection) bool) (oldest *connection) {
 	for c := range cs.open {
-		if !among(c) {
-			continue
-		}
-		if !c.idle.IsZero() && (idle == nil || c.idle.Before(idle.idle)) {
-			idle = c
-		}
-		if !c.halfway.IsZero() && (halfway == nil || c.halfway.Before(halfway.halfway)) {
-			halfway = c
+		if !c.since().IsZero() && among(c) && (oldest == nil || c.since().Before(oldest.since())) {
+			oldest = c
 		}
 	}
-	if idle != nil {
-		return idle
+	return oldest
+}
+
+// since returns since when the connection is as it is: idle or halfway.
+func (c *connection) since() time.Time {
+	if c.idle.IsZero() {
+		return c.halfway
 	}
-	return halfway
+	return c.idle
 }
 
 func (cs *connections) remove(c *connection) {
