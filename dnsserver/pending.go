@@ -108,7 +108,7 @@ func (p *pending) answer(ctx context.Context) (reply []byte) {
 func (p *pending) finish(reply []byte, truncated bool) []byte {
 	limit := send
 	if p.limiter != nil && p.transport == "udp" && !p.query.known {
-		limit = p.limiter.judge(p.ask.Client, int(reply[3]&0xf), time.Now())
+		limit = p.limiter.judge(p.ask.Client, kindOf(reply), time.Now())
 	}
 	p.metrics.late(p.transport, func(t *tally) {
 		switch {

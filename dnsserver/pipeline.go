@@ -212,7 +212,7 @@ func (w *worker) bakes(q *query, from netip.Addr) bool {
 
 // limited returns what of a reply is sent to a network that gets many.
 func (w *worker) limited(q *query, dst, reply []byte, from netip.Addr) []byte {
-	switch w.limiter.judge(from, int(reply[len(dst)+3]&0xf), w.now) {
+	switch w.limiter.judge(from, kindOf(reply[len(dst):]), w.now) {
 	case send:
 		return reply
 	case drop:

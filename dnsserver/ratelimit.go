@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // RateLimit bounds the replies that one network can be made to get over UDP in a
@@ -47,9 +49,9 @@ func newLimiter(config RateLimit) *limiter {
 	return &limiter{perSecond: uint64(config.PerSecond), exempt: config.Exempt, seed: maphash.MakeSeed()}
 }
 
-// judge counts a reply, and says what becomes of it. Errors, denials and answers
-// are counted apart, so that a flood of one kind leaves the others alone.
-func (l *limiter) judge(to netip.Addr, rcode int, now time.Time) verdict {
+// judge counts a reply of a kind, and says what becomes of it. Kinds are counted
+// apart, so that a flood of one leaves the others alone.
+func (l *limiter) judge(to netip.Addr, kind int, now time.Time) verdict {
 	to = to.Unmap()
 	for _, network := range l.exempt {
 		if network.Contains(to) {
@@ -64,7 +66,6 @@ func (l *limiter) judge(to netip.Addr, rcode int, now time.Time) verdict {
 	if err != nil {
 		return send
 	}
-	kind := min(rcode, 4) // NOERROR, FORMERR, SERVFAIL, NXDOMAIN, and the rest
 	hash := maphash.Comparable(l.seed, counted{network, kind})
 	slot := &l.counts[hash%uint64(len(l.counts))]
 	const hashBits = 8
@@ -92,4 +93,15 @@ func (l *limiter) judge(to netip.Addr, rcode int, now time.Time) verdict {
 type counted struct {
 	network netip.Prefix
 	kind    int
+}
+
+// kindOf returns the kind of a reply, its response code, and one for all beyond NXDOMAIN. What
+// has no answer denies something, also where its code is NOERROR: it is that of every
+// compact denial.
+func kindOf(reply []byte) int {
+	rcode, hasAnswer, isShort := int(reply[3]&0xf), reply[6]|reply[7] != 0, reply[2]&0x02 != 0
+	if rcode == dns.RcodeSuccess && !hasAnswer && !isShort {
+		return dns.RcodeNameError
+	}
+	return min(rcode, dns.RcodeNameError+1)
 }

@@ -15,7 +15,7 @@ import (
 func TestANetworkGetsSoManyRepliesASecond(t *testing.T) {
 	l := newLimiter(RateLimit{PerSecond: 200, Exempt: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
 	second := time.Unix(1_700_000_000, 0)
-	count := func(from string, rcode, replies int, at time.Time) (n [3]int) {
+	count := func(from string, reply []byte, replies int, at time.Time) (n [3]int) {
 		for i := range replies {
 			a := netip.MustParseAddr(from)
 			if a.Is4() { // from all over a /24
@@ -23,24 +23,27 @@ func TestANetworkGetsSoManyRepliesASecond(t *testing.T) {
 				octets[3] = byte(i)
 				a = netip.AddrFrom4(octets)
 			}
-			n[l.judge(a, rcode, at)]++
+			n[l.judge(a, kindOf(reply), at)]++
 		}
 		return n
 	}
+	header := func(rcode, answers byte) []byte { return []byte{0, 0, 0x84, rcode, 0, 1, 0, answers, 0, 0, 0, 0} }
+	answer, nothing, denial := header(dns.RcodeSuccess, 3), header(dns.RcodeSuccess, 0), header(dns.RcodeNameError, 0)
 	for _, row := range []struct {
 		behaviour, from string
-		rcode           int
+		reply           []byte
 		at              time.Time
 		want            [3]int
 	}{
-		{"a flood", "192.0.2.0", dns.RcodeSuccess, second, [3]int{200, 4900, 4900}},
-		{"denials beside it", "192.0.2.0", dns.RcodeNameError, second, [3]int{200, 4900, 4900}},
-		{"the next second", "192.0.2.0", dns.RcodeSuccess, second.Add(time.Second), [3]int{200, 4900, 4900}},
-		{"another network", "192.0.3.0", dns.RcodeSuccess, second, [3]int{200, 4900, 4900}},
-		{"an IPv6 network", "2001:db8::1", dns.RcodeSuccess, second, [3]int{200, 4900, 4900}},
-		{"one that is exempt", "10.1.2.0", dns.RcodeSuccess, second, [3]int{10000, 0, 0}},
+		{"a flood", "192.0.2.0", answer, second, [3]int{200, 4900, 4900}},
+		{"denials beside it", "192.0.2.0", denial, second, [3]int{200, 4900, 4900}},
+		{"what there is nothing of, as those", "192.0.2.0", nothing, second, [3]int{0, 5000, 5000}},
+		{"the next second", "192.0.2.0", answer, second.Add(time.Second), [3]int{200, 4900, 4900}},
+		{"another network", "192.0.3.0", answer, second, [3]int{200, 4900, 4900}},
+		{"an IPv6 network", "2001:db8::1", answer, second, [3]int{200, 4900, 4900}},
+		{"one that is exempt", "10.1.2.0", answer, second, [3]int{10000, 0, 0}},
 	} {
-		if got := count(row.from, row.rcode, 10_000, row.at); got != row.want {
+		if got := count(row.from, row.reply, 10_000, row.at); got != row.want {
 			t.Errorf("%s: sent, cut and dropped are %v, want %v", row.behaviour, got, row.want)
 		}
 	}
