@@ -98,6 +98,7 @@ type Server struct {
 	traffic *trafficLog
 	names   *nameLog
 	guesses guesses
+	cross   *http.CrossOriginProtection
 	life    string        // names this one in tags: after a restart an index may stand for something else
 	closing chan struct{} // closed when waiting requests must end
 }
@@ -115,7 +116,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Metrics), mux: http.NewServeMux(), plainly: plainly, life: rand.Text()[:8], closing: make(chan struct{})}
+	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Metrics), mux: http.NewServeMux(), plainly: plainly, life: rand.Text()[:8], cross: http.NewCrossOriginProtection(), closing: make(chan struct{})}
 	if cfg.Traffic != nil {
 		s.traffic = newTrafficLog(cfg.Traffic)
 	}

@@ -19,7 +19,6 @@ import (
 // guard lets through what may be answered, and bounds what is read of it. It
 // comes before the routes, so that no path is without it.
 func (s *Server) guard(next http.Handler) http.Handler {
-	cross := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.recovered(w, r)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -34,7 +33,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		switch {
 		case !s.knownHost(r.Host):
 			refuse(w, r, http.StatusMisdirectedRequest, fmt.Errorf("the host %.80q is none of this endpoint's names", r.Host))
-		case cross.Check(r) != nil:
+		case s.foreign(r):
 			refuse(w, r, http.StatusForbidden, errors.New("a page of another origin may not do this"))
 		default:
 			if r, ok := s.admit(w, r); ok {
@@ -42,6 +41,19 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			}
 		}
 	})
+}
+
+// foreign tells whether a browser sends the request for a page of another origin. It
+// may not read either: what it asks for may be an event stream, which lasts, or tell by
+// its size or time what is registered. A link that somebody follows is none.
+func (s *Server) foreign(r *http.Request) bool {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if reads && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" {
+		return false
+	}
+	changing := *r // http.CrossOriginProtection lets through what only reads
+	changing.Method = http.MethodPost
+	return s.cross.Check(&changing) != nil
 }
 
 // recovered answers a request whose handler has panicked.
@@ -121,7 +133,9 @@ func (s *Server) onBehalf(r *http.Request, token string) *http.Request {
 
 // shown returns what a request shows in the two places for tokens.
 func shown(r *http.Request) (header, bearer string) {
-	bearer, _ = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if scheme, credentials, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
+		bearer = credentials
+	}
 	return r.Header.Get("X-Consul-Token"), bearer
 }
 

@@ -66,6 +66,37 @@ func TestAPageOfAnotherOriginMayNotWrite(t *testing.T) {
 	}
 }
 
+func TestAPageOfAnotherOriginMayNotRead(t *testing.T) {
+	e := start(t, nil)
+	for _, path := range []string{"/v1/agent/services", "/v1/events", "/v1/backup", "/v1/explain/web", "/metrics", "/openapi.json", "/", "/plain", "/nothing"} {
+		for _, method := range []string{"GET", "HEAD", "OPTIONS"} {
+			for _, header := range [][]string{
+				{"Origin", "https://evil.example"},
+				{"Origin", "null"},
+				{"Sec-Fetch-Site", "cross-site"},
+				{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"},
+			} {
+				if status, _, _ := e.do(method, path, "", header...); status != http.StatusForbidden {
+					t.Errorf("%s %s with %v: %d, want 403", method, path, header, status)
+				}
+			}
+		}
+	}
+}
+
+func TestALinkOnAnotherPageLeadsToTheOneForPeople(t *testing.T) {
+	e := start(t, nil)
+	follow := []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}
+	for _, path := range []string{"/", "/plain"} {
+		if status, _, _ := e.do("GET", path, "", follow...); status != http.StatusOK {
+			t.Errorf("%s: %d, want 200", path, status)
+		}
+	}
+	if status, _, _ := e.do("PUT", "/v1/agent/service/register", `{"Name":"web"}`, follow...); status != http.StatusForbidden {
+		t.Errorf("a form that is sent: %d, want 403", status)
+	}
+}
+
 func TestWithoutTheTokenOnlyHealthIsAnswered(t *testing.T) {
 	const token = "0123456789abcdef0123456789abcdef"
 	e := start(t, func(c *Config) { c.Tokens = oneToken(token) })
@@ -86,7 +117,9 @@ func TestWithoutTheTokenOnlyHealthIsAnswered(t *testing.T) {
 		{"/v1/agent/services?token=" + token, nil, 403},
 		{"/v1/agent/services", []string{"X-Consul-Token", token}, 200},
 		{"/v1/agent/services", []string{"Authorization", "Bearer " + token}, 200},
+		{"/v1/agent/services", []string{"Authorization", "bearer " + token}, 200},
 		{"/v1/agent/services", []string{"Authorization", "Basic " + token}, 403},
+		{"/v1/agent/services", []string{"Authorization", token}, 403},
 		{"/v1/agent/services", []string{"X-Consul-Token", token[:31]}, 403},
 		{"/v1/agent/services", []string{"X-Consul-Token", token + "0"}, 403},
 		{"/v1/agent/services", []string{"X-Consul-Token", ""}, 403},
