@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -90,6 +91,36 @@ func TestWhoAsksTooMuchIsToldToComeOverTCP(t *testing.T) {
 		if reply := ask("udp", withCookie(question("web.service.test.", dns.TypeSRV, 1232), cookie)); reply == nil || len(reply.Answer) != 1 {
 			t.Errorf("with its cookie: %v", reply)
 		}
+	}
+}
+
+// TestASignedDenialIsCountedAsADenial asks for names that do not exist: they are denied
+// with NOERROR and a record that says so.
+func TestASignedDenialIsCountedAsADenial(t *testing.T) {
+	l := newSignedLab(t)
+	l.register(t, registry.Instance{Service: "web", Port: 80})
+	l.limiter = newLimiter(RateLimit{PerSecond: 5})
+	w := l.newWorker("udp")
+	serve := func(name string) *dns.Msg {
+		query, err := new(dns.Msg).SetQuestion(name, dns.TypeA).SetEdns0(1232, true).Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply := w.serve(nil, query, client)
+		if reply == nil {
+			return nil
+		}
+		m := new(dns.Msg)
+		if err := m.Unpack(reply); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	for n := range 100 {
+		serve(fmt.Sprintf("x%d.service.test.", n%7)) // the same ones, too: those may come from the cache
+	}
+	if m := serve("web.service.test."); m == nil || m.Truncated || len(m.Answer) == 0 {
+		t.Errorf("an answer beside a flood of signed denials: %v", m)
 	}
 }
 
