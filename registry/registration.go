@@ -337,15 +337,24 @@ func canonicalAddress(field string, address *string) error {
 		return nil
 	}
 	host := strings.TrimSuffix(*address, ".")
-	if len(host) > maxHostName || strings.Trim(host, "0123456789.") == "" {
+	if len(host) > maxHostName || !isHostName(host) {
 		return invalid(field, "%.80q is neither an IP address nor a host name", *address)
 	}
+	return nil
+}
+
+// isHostName tells whether the text is a host name (RFC 1123, section 2.1), in which
+// underscores are common, too. What ends in a number many programs take for an IPv4
+// address: 127.1 and 0x7f.1 are loopback to them.
+func isHostName(host string) bool {
 	for label := range strings.SplitSeq(host, ".") {
-		if label == "" || len(label) > maxLabel || strings.IndexFunc(label, notOf("-_")) >= 0 {
-			return invalid(field, "%.80q is neither an IP address nor a host name", *address)
+		if label == "" || len(label) > maxLabel || strings.IndexFunc(label, notOf("-_")) >= 0 || strings.Trim(label, "-") != label {
+			return false
 		}
 	}
-	return nil
+	last := strings.ToLower(host[strings.LastIndexByte(host, '.')+1:])
+	digits, hexadecimal := strings.CutPrefix(last, "0x")
+	return strings.Trim(last, "0123456789") != "" && !(hexadecimal && strings.Trim(digits, "0123456789abcdef") == "")
 }
 
 func validateMeta(field string, meta map[string]string) error {
