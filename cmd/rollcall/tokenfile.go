@@ -29,6 +29,9 @@ const lookEvery = time.Second
 
 func openTokenFile(path string, logger *slog.Logger) (*tokenFile, error) {
 	f := &tokenFile{path: path, logger: logger}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o007 != 0 {
+		logger.Warn("everybody on this machine may read the tokens", "file", path, "mode", info.Mode().Perm().String())
+	}
 	return f, f.read()
 }
 

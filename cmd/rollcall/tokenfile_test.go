@@ -1,12 +1,33 @@
 package main
 
 import (
+	"bytes"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
+
+func TestTokensThatEverybodyMayReadAreWarnedOf(t *testing.T) {
+	for mode, warned := range map[os.FileMode]bool{0o600: false, 0o640: false, 0o604: true, 0o644: true} {
+		path := filepath.Join(t.TempDir(), "tokens")
+		if err := os.WriteFile(path, []byte("first-first-first-first"), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil { // whatever the umask
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		if _, err := openTokenFile(path, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+			t.Fatal(err)
+		}
+		if text := log.String(); strings.Contains(text, "level=WARN") != warned || strings.Contains(text, "first-first") {
+			t.Errorf("mode %v: the log is %q", mode, text)
+		}
+	}
+}
 
 func TestATokenCanBeTakenAway(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens")

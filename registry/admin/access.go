@@ -22,8 +22,12 @@ type Token struct {
 	Services []string // prefixes of the services it may see, and change if it may write; empty: everything
 }
 
-// leastSecret is how long a secret is at least: 128 bits in base 64.
-const leastSecret = 22
+// How long a secret is at least: 128 bits in base 64, or in fewer digits.
+const (
+	leastSecret      = 22
+	leastHexadecimal = 32
+	leastDecimal     = 39
+)
 
 // ReadTokens reads a file of tokens, one a line: a secret alone, which may do
 // everything, or NAME SECRET read|write [PREFIX…]. Lines that begin with # say
@@ -60,10 +64,22 @@ func readToken(fields []string) (Token, error) {
 		}
 		t = Token{Name: fields[0], Secret: fields[1], Write: fields[2] == "write", Services: fields[3:]}
 	}
-	if len(t.Secret) < leastSecret {
-		return t, fmt.Errorf("a secret of fewer than %d characters can be guessed", leastSecret)
+	return t, strongEnough(t.Secret)
+}
+
+// strongEnough returns an error if the secret cannot be one of 128 bits. The hyphens
+// in one that is written as a UUID say nothing.
+func strongEnough(secret string) error {
+	digits := strings.ReplaceAll(secret, "-", "")
+	switch {
+	case len(secret) < leastSecret:
+		return fmt.Errorf("a secret of fewer than %d characters can be guessed", leastSecret)
+	case len(digits) < leastDecimal && strings.Trim(digits, "0123456789") == "":
+		return fmt.Errorf("a secret of digits, of which it has fewer than %d, can be guessed", leastDecimal)
+	case len(digits) < leastHexadecimal && strings.Trim(digits, "0123456789abcdefABCDEF") == "":
+		return fmt.Errorf("a secret of hexadecimal digits, of which it has fewer than %d, can be guessed", leastHexadecimal)
 	}
-	return t, nil
+	return nil
 }
 
 // tokenOf returns the token with a secret. It takes as long whichever it is.

@@ -26,6 +26,8 @@ func TestTokenFile(t *testing.T) {
 	for file, want := range map[string]string{
 		"":                                   "there is no token",
 		"short":                              "line 1: a secret of fewer than 22 characters",
+		strings.Repeat("a1", 15) + "-a":      "line 1: a secret of hexadecimal digits, of which it has fewer than 32",
+		strings.Repeat("1", 38):              "line 1: a secret of digits, of which it has fewer than 39",
 		secretAll + "\nx y":                  "line 2: not of the form",
 		"team " + secretTeam + " everything": "line 1: not of the form",
 	} {
@@ -37,6 +39,19 @@ func TestTokenFile(t *testing.T) {
 			if err != nil && strings.Contains(err.Error(), secret) {
 				t.Errorf("the error repeats a secret: %v", err)
 			}
+		}
+	}
+}
+
+func TestASecretOf128BitsIsTaken(t *testing.T) {
+	for _, secret := range []string{
+		"mQf0aZ93kLsVbxY7Tn2wPg",               // in base 64
+		"6ba7b810-9dad-11d1-80b4-00c04fd430c8", // as Consul makes them
+		strings.Repeat("0f", 16),
+		strings.Repeat("1", 39),
+	} {
+		if _, err := ReadTokens(strings.NewReader(secret)); err != nil {
+			t.Errorf("%s: %v", secret, err)
 		}
 	}
 }
