@@ -45,10 +45,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 
 // foreign tells whether a browser sends the request for a page of another origin. It
 // may not read either: what it asks for may be an event stream, which lasts, or tell by
-// its size or time what is registered. A link that somebody follows is none.
+// its size or time what is registered. A link that somebody follows is none, and
+// OPTIONS tells of methods alone.
 func (s *Server) foreign(r *http.Request) bool {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if reads && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" {
+	if r.Method == http.MethodOptions || reads && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" {
 		return false
 	}
 	changing := *r // http.CrossOriginProtection lets through what only reads
