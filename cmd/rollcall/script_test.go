@@ -286,14 +286,19 @@ func expect(ts *testscript.TestScript, neg bool, err error) {
 	}
 }
 
+func readFile(ts *testscript.TestScript, args []string) (string, error) {
+	text, err := os.ReadFile(ts.MkAbs(args[0]))
+	return string(text), err
+}
+
 // eventually tries until the output has a text in it.
 func eventually(ts *testscript.TestScript, _ bool, args []string) {
 	at := slices.Index(args, "--")
 	if at < 1 {
-		ts.Fatalf("usage: eventually http|ask|log ... -- TEXT")
+		ts.Fatalf("usage: eventually http|ask|log|file ... -- TEXT")
 	}
 	want := strings.Join(args[at+1:], " ")
-	exchange := map[string]func(*testscript.TestScript, []string) (string, error){"http": exchangeHTTP, "ask": exchangeDNS, "log": readLog}[args[0]]
+	exchange := map[string]func(*testscript.TestScript, []string) (string, error){"http": exchangeHTTP, "ask": exchangeDNS, "log": readLog, "file": readFile}[args[0]]
 	for deadline := time.Now().Add(15 * time.Second); ; {
 		text, err := exchange(ts, args[1:at])
 		if err == nil && strings.Contains(text, want) {
