@@ -82,8 +82,6 @@ const (
 	refusalTimeout = 2 * time.Second  // of one that says that it is too large
 	writeTimeout   = 60 * time.Second
 	idleTimeout    = 60 * time.Second
-	drainTimeout   = 5 * time.Second
-	lastWords      = 100 * time.Millisecond // for requests that have come at the end
 	maxHeaderBytes = 32 << 10
 	maxBody        = 1 << 20
 )
@@ -262,19 +260,5 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	close(s.closing)
-	_ = limited.Close()
-	<-failed // from here on Shutdown knows of every connection that was accepted
-	server.SetKeepAlivesEnabled(false)
-	if limited.busy() { // Shutdown drops requests that it finds unread
-		time.Sleep(lastWords)
-		limited.end()
-	}
-	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	err := server.Shutdown(draining)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return server.Close()
-	}
-	return err
+	return s.end(server, limited, failed)
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/netip"
@@ -27,6 +28,9 @@ type limitedListener struct {
 	refused prometheus.Counter
 	closing func() error
 
+	late    context.Context // ends when requests that have not come whole are late
+	overdue context.CancelFunc
+
 	mu   sync.Mutex
 	all  int
 	from map[netip.Addr]int
@@ -34,7 +38,11 @@ type limitedListener struct {
 }
 
 func limitListener(l net.Listener, refused prometheus.Counter) *limitedListener {
-	return &limitedListener{Listener: l, closing: sync.OnceValue(l.Close), refused: refused, from: make(map[netip.Addr]int), open: make(map[*limitedConn]struct{})}
+	late, overdue := context.WithCancel(context.Background())
+	return &limitedListener{
+		Listener: l, closing: sync.OnceValue(l.Close), refused: refused, late: late, overdue: overdue,
+		from: make(map[netip.Addr]int), open: make(map[*limitedConn]struct{}),
+	}
 }
 
 // Accept implements net.Listener.
@@ -56,7 +64,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 
 // limit returns a connection that has its place until it is closed.
 func (l *limitedListener) limit(c net.Conn, from netip.Addr) *limitedConn {
-	limited := &limitedConn{Conn: c}
+	limited := &limitedConn{Conn: c, late: l.late}
 	limited.release = sync.OnceFunc(func() { l.giveBack(limited, from) })
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -88,13 +96,6 @@ func (l *limitedListener) giveBack(c *limitedConn, from netip.Addr) {
 // Close implements net.Listener, as often as it is called.
 func (l *limitedListener) Close() error { return l.closing() }
 
-// busy tells whether there are connections.
-func (l *limitedListener) busy() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all > 0
-}
-
 func addressOf(c net.Conn) netip.Addr {
 	from, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	if err != nil {
@@ -106,7 +107,8 @@ func addressOf(c net.Conn) netip.Addr {
 // limitedConn gives back its place when it is closed.
 type limitedConn struct {
 	net.Conn
-	ending
+	reading
+	late    context.Context
 	release func()
 }
 
