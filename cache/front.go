@@ -15,7 +15,8 @@ import (
 type Front struct {
 	cache *Cache
 	sets  []set
-	found uint64 // here, all in all
+	found uint64    // here, all in all
+	kept  []*Packed // since the last Publish
 
 	hits, misses uint64 // since the last Publish
 	warmed       uint64 // keeps the compiler from leaving out what Warm does
@@ -106,9 +107,37 @@ func (f *Front) Get(hash uint64, key []byte) (p *Packed, turn uint32) {
 	return p, p.Turn()
 }
 
-// Publish adds to the Cache's metrics what was found, and what was not, since the
-// last time.
+// Keep holds the answer to a question of this hash that was not found. The Cache is
+// offered it by Publish. It takes the place of none that was asked for twice, as long as
+// there is another.
+func (f *Front) Keep(hash uint64, p *Packed) {
+	if !p.cacheable {
+		return
+	}
+	f.kept = append(f.kept, p)
+	if p.cost() > frontBytes {
+		return
+	}
+	set := &f.sets[hash%frontSets]
+	place := len(set) - 1
+	for i := range set {
+		if set[i].packed == nil {
+			place = i
+			break
+		}
+	}
+	set[place] = held{p, uint32(hash >> 32), rand.Uint32()}
+}
+
+// Publish offers to the Cache what was kept, and adds to its metrics what was found, and
+// what was not, since the last time. To offer something wakes up who writes the Cache,
+// which takes longer than a reply: that is for when the replies have left.
 func (f *Front) Publish() {
+	for i, p := range f.kept {
+		f.cache.Put(p)
+		f.kept[i] = nil
+	}
+	f.kept = f.kept[:0]
 	if f.hits > 0 {
 		f.cache.hits[f.hits%stripes].n.Add(f.hits)
 		f.hits = 0

@@ -113,7 +113,8 @@ func (w *worker) pending() *pending { return w.queries[0].pending }
 // padded tells whether the reply to that query is to hide its length.
 func (w *worker) padded() bool { return w.queries[0].padded }
 
-// publish lets others see what was counted. That is done once for a batch.
+// publish lets others see what was counted, and find what was answered. That is done
+// once for a batch, when its replies have left.
 func (w *worker) publish() {
 	w.tally.publish()
 	if w.front != nil {
@@ -279,7 +280,7 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 			return w.fail(q, dst, dns.RcodeServerFailure)
 		}
 		if w.asker == nil || answer.Rcode != dns.RcodeRefused { // which is for some to ask
-			w.cache.Put(packed)
+			w.keep(q, packed)
 		}
 		turn = packed.Turn()
 	}
@@ -325,6 +326,15 @@ func (w *worker) find(q *query) (*cache.Packed, uint32) {
 		return p, p.Turn()
 	}
 	return nil, 0
+}
+
+// keep has the answer to the question found by find.
+func (w *worker) keep(q *query, p *cache.Packed) {
+	if w.front != nil {
+		w.front.Keep(q.hash, p)
+	} else {
+		w.cache.Put(p)
+	}
 }
 
 // deny answers that a name does not exist. That is made anew each time, and kept
