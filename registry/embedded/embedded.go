@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,7 +45,10 @@ type Registry struct {
 	metrics *metrics
 	store   *store // nil: in memory alone
 
+	pace       pace
 	ops        chan *op
+	enough     atomic.Int64    // operations that the writer waits for, and
+	crowded    chan struct{}   // holds one when there may be so many
 	wantBackup chan chan error // told when it is made
 	closing    chan struct{}
 	done       chan struct{} // closed when the writer has ended
@@ -60,6 +64,7 @@ func Open(ctx context.Context, config Config) (*Registry, error) {
 		logger:     config.Logger,
 		metrics:    newMetrics(config.Metrics),
 		ops:        make(chan *op, maxGroup),
+		crowded:    make(chan struct{}, 1),
 		wantBackup: make(chan chan error),
 		closing:    make(chan struct{}),
 		done:       make(chan struct{}),
@@ -172,6 +177,7 @@ func (r *Registry) do(ctx context.Context, o *op) error {
 	o.outcome = make(chan error, 1)
 	select {
 	case r.ops <- o:
+		r.came()
 	case <-r.closing:
 		return registry.Errorf(registry.Unavailable, "the registry is closed")
 	case <-ctx.Done():

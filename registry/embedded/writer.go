@@ -95,6 +95,7 @@ func (r *Registry) write() {
 	for {
 		select {
 		case o := <-r.ops:
+			r.await()
 			r.writeGroup(r.gather(append(group[:0], o)))
 		case <-due.C:
 			r.store.startBackup()
@@ -172,6 +173,9 @@ func (r *Registry) apply(group []*op) error {
 	if err := r.store.save(update); err != nil {
 		r.logger.Error("a change could not be stored", "operations", len(group), "err", err)
 		return err
+	}
+	if r.store != nil {
+		r.pace.count(time.Now(), len(group))
 	}
 	r.Publish(update)
 	r.metrics.published(group)
