@@ -23,9 +23,12 @@ const (
 	minUDP = 512   // octets that every client takes
 	maxTCP = 65535 // octets that TCP's framing has room for
 
-	// anyFactor bounds a reply to ANY over UDP to a multiple of the query, as it
-	// is asked for in somebody else's name most of the time (RFC 8482).
-	anyFactor = 10
+	// A reply over UDP is at most so many times as long as the query where no cookie
+	// shows that who asks has the address, unless longer replies than usual are wanted,
+	// and where ANY is asked for, which is done in somebody else's name most of the time
+	// (RFC 8482).
+	strangerFactor = 25
+	anyFactor      = 10
 )
 
 // pipeline answers queries. It is shared by all transports.
@@ -390,6 +393,9 @@ func (w *worker) limit(q *query) int {
 	limit := minUDP
 	if q.edns {
 		limit = min(max(q.udpSize, minUDP), w.udpSize)
+	}
+	if !q.known && w.udpSize <= cache.UDPSize {
+		limit = min(limit, strangerFactor*len(q.msg))
 	}
 	if q.qtype == dns.TypeANY {
 		limit = min(limit, anyFactor*len(q.msg))

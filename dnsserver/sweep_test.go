@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -257,6 +258,39 @@ func TestAnyIsNoLever(t *testing.T) {
 	}
 }
 
+// TestNoReplyToAStrangerIsALever asks for everything, in every type, over UDP and with
+// room for any reply, as somebody may do in another's name, whose cookie he lacks.
+func TestNoReplyToAStrangerIsALever(t *testing.T) {
+	unsigned, signed := newConformer(t), newSignedLab(t)
+	unsigned.registerMany(t, "b", 60)
+	signed.registerMany(t, "b", 60)
+	for zone, l := range map[string]*lab{"unsigned": unsigned, "signed": signed.lab} {
+		w, longest, worst, replies := l.newWorker("udp"), 0, 0.0, 0
+		for _, name := range append(known, "test.", "b.service.test.", "nobody.service.test.", "www.corp.example.", ".") {
+			for qtype := range dns.TypeToString {
+				for _, size := range []int{-1, 0, 512, 1232, 4096, 65535} {
+					query := asks(name, qtype)
+					switch {
+					case size == 1232: // with the cookie of a client
+						query = withOPT(uint16(size), 0, 0x8000, option(10, []byte("01234567")...)...)(query)
+					case size >= 0:
+						query = withOPT(uint16(size), 0, 0x8000)(query)
+					}
+					var from [4]byte // one client would use up what signatures it may cost
+					binary.BigEndian.PutUint32(from[:], 10<<24+uint32(replies))
+					reply := w.serve(nil, query, netip.AddrPortFrom(netip.AddrFrom4(from), 1053))
+					replies++
+					longest, worst = max(longest, len(reply)), max(worst, float64(len(reply))/float64(len(query)))
+				}
+			}
+		}
+		t.Logf("%s: %d replies, %d octets and %.1f times the query at most", zone, replies, longest, worst)
+		if longest > l.udpSize || worst > strangerFactor {
+			t.Errorf("%s: a reply of %d octets, and one of %.1f times the query", zone, longest, worst)
+		}
+	}
+}
+
 // TestTCIsSetWhereAnAnswerIsMissing asks for services of all sizes with room for
 // all sizes: TC is set exactly where a record of the answer is missing, and then no
 // further one would have fitted.
@@ -271,6 +305,7 @@ func TestTCIsSetWhereAnAnswerIsMissing(t *testing.T) {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeSRV, dns.TypeSVCB} {
 			for size := minUDP; size <= 1232; size++ {
 				query := asks(fmt.Sprintf("s%d.service.test.", n), qtype, withOPT(uint16(size), 0, 0))
+				room := min(size, strangerFactor*len(query))
 				r, err := parseReply(udp.serve(nil, query, client))
 				if err != nil {
 					t.Fatalf("%x: %v", query, err)
@@ -280,14 +315,14 @@ func TestTCIsSetWhereAnAnswerIsMissing(t *testing.T) {
 					cut++
 				}
 				switch each := len(r.answer); {
-				case len(r.octets) > size:
-					t.Errorf("%d instances, %s: %d octets, with room for %d", n, dns.Type(qtype), len(r.octets), size)
+				case len(r.octets) > room:
+					t.Errorf("%d instances, %s: %d octets, with room for %d", n, dns.Type(qtype), len(r.octets), room)
 				case r.has(flagTC) != (each < n):
-					t.Errorf("%d instances, %s, room for %d octets: %d answers, TC %v", n, dns.Type(qtype), size, each, r.has(flagTC))
+					t.Errorf("%d instances, %s, room for %d octets: %d answers, TC %v", n, dns.Type(qtype), room, each, r.has(flagTC))
 				case r.opt == nil:
-					t.Errorf("%d instances, %s, room for %d octets: no OPT", n, dns.Type(qtype), size)
-				case r.has(flagTC) && (len(r.extra) > 0 || len(r.octets)+(len(r.octets)-len(query))/each <= size):
-					t.Errorf("%d instances, %s: %d octets of %d are used, for %d answers and %d more", n, dns.Type(qtype), len(r.octets), size, each, len(r.extra))
+					t.Errorf("%d instances, %s, room for %d octets: no OPT", n, dns.Type(qtype), room)
+				case r.has(flagTC) && (len(r.extra) > 0 || len(r.octets)+(len(r.octets)-len(query))/each <= room):
+					t.Errorf("%d instances, %s: %d octets of %d are used, for %d answers and %d more", n, dns.Type(qtype), len(r.octets), room, each, len(r.extra))
 				}
 			}
 		}
