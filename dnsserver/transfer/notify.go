@@ -23,7 +23,8 @@ const (
 	notifyEvery = time.Second // at most, to one target of one zone
 	notifyWait  = time.Second // for the first reply; twice as long for the next, and so on, up to
 	notifyLong  = 5 * time.Second
-	notifyTries = 14 // which take a minute
+	notifyTries = 14                    // which take a minute
+	syncedEvery = 50 * time.Millisecond // is looked whether there is a zone to tell of
 )
 
 // Run tells the targets of changes until ctx ends: at once, and then at most once a
@@ -49,8 +50,12 @@ func (s *Server) Run(ctx context.Context) error {
 // notify tells one target of the changes of one zone.
 func (s *Server) notify(ctx context.Context, zone *zones.Zone, target Target) error {
 	for told, first := uint32(0), true; ctx.Err() == nil; {
+		if !s.synced(zone) { // which a View may be only after it has come
+			pause(ctx, syncedEvery)
+			continue
+		}
 		serial := zone.Serial(s.config.Registry.View())
-		if s.synced(zone) && (first || serial != told) {
+		if first || serial != told {
 			began := time.Now()
 			s.tell(ctx, zone, target, serial)
 			told, first = serial, false

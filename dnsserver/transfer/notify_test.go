@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,9 +64,13 @@ func newServer(t testing.TB, s *source, config Config, files ...*static.File) *S
 
 // told runs a Server whose notifications are replied to or not, and notes them as
 // seconds since the start and the serial.
-func told(t *testing.T, s *source, replies func(n int) bool, story func()) (told []string) {
+func told(t *testing.T, s *source, replies func(n int) bool, story func()) []string {
 	t.Helper()
-	server := newServer(t, s, Config{Notify: []Target{{Addr: netip.MustParseAddrPort("127.0.0.1:53")}}})
+	return toldBy(t, newServer(t, s, Config{Notify: []Target{{Addr: netip.MustParseAddrPort("127.0.0.1:53")}}}), replies, story)
+}
+
+func toldBy(t *testing.T, server *Server, replies func(n int) bool, story func()) (told []string) {
+	t.Helper()
 	start := time.Now()
 	server.send = func(ctx context.Context, _ *zones.Zone, _ Target, serial uint32) error {
 		told = append(told, fmt.Sprintf("%g:%d", time.Since(start).Seconds(), serial))
@@ -104,6 +109,30 @@ func TestSecondariesAreToldAtTheStartAndOfChanges(t *testing.T) {
 			synctest.Wait()
 		})
 		if want := []string{"0:1000", "10:1001", "20:1002"}; !slices.Equal(got, want) {
+			t.Errorf("they were told %v", got)
+		}
+	})
+}
+
+// TestSecondariesAreToldWhenTheZoneIsKnown has the View be complete before it is said to
+// be, and nothing change after that.
+func TestSecondariesAreToldWhenTheZoneIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource()
+		var known atomic.Bool
+		server := newServer(t, s, Config{
+			Notify:    []Target{{Addr: netip.MustParseAddrPort("127.0.0.1:53")}},
+			Freshness: func() *registry.Freshness { return &registry.Freshness{Synced: known.Load()} },
+		})
+		got := toldBy(t, server, always, func() {
+			time.Sleep(10 * time.Second)
+			s.change()
+			time.Sleep(time.Millisecond)
+			known.Store(true)
+			time.Sleep(syncedEvery)
+			synctest.Wait()
+		})
+		if len(got) != 1 || !strings.HasPrefix(got[0], "10.") || !strings.HasSuffix(got[0], ":1001") {
 			t.Errorf("they were told %v", got)
 		}
 	})
