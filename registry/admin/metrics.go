@@ -32,7 +32,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		duration: with.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "rollcall_http_request_duration_seconds", Help: "Time to answer a request; a blocking query's includes its wait.",
 			Buckets: prometheus.ExponentialBuckets(100e-6, 4, 10),
-		}, []string{"handler"}),
+		}, []string{"api", "method"}),
 		inflight: with.NewGauge(prometheus.GaugeOpts{
 			Name: "rollcall_http_inflight_requests", Help: "Requests being answered.",
 		}),
@@ -61,15 +61,28 @@ func (m *metrics) measure(pattern string, next http.Handler) http.Handler {
 	if !ok {
 		path = pattern
 	}
-	requests := m.requests.MustCurryWith(prometheus.Labels{"handler": path})
+	requests, api := m.requests.MustCurryWith(prometheus.Labels{"handler": path}), apiOf(path)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		m.inflight.Inc()
 		defer m.inflight.Dec()
 		seen, start := watch(w), time.Now()
 		next.ServeHTTP(seen, r)
-		m.duration.WithLabelValues(path).Observe(time.Since(start).Seconds())
-		requests.WithLabelValues(methodLabel(r.Method), strconv.Itoa(seen.status)).Inc()
+		method := methodLabel(r.Method)
+		m.duration.WithLabelValues(api, method).Observe(time.Since(start).Seconds())
+		requests.WithLabelValues(method, strconv.Itoa(seen.status)).Inc()
 	})
+}
+
+// apiOf returns the part of the endpoint that a route belongs to. A histogram of each
+// route would be more series than all others together.
+func apiOf(path string) string {
+	_, api, _ := strings.Cut(path, "/v1/")
+	api, _, _ = strings.Cut(api, "/")
+	switch api {
+	case "agent", "catalog", "health", "overview", "events":
+		return api
+	}
+	return "other"
 }
 
 // methodLabel returns the label value of a method, which a client chooses freely.
