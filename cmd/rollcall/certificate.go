@@ -39,11 +39,16 @@ func openCertificate(certFile, keyFile, clientCAFile string, logger *slog.Logger
 	if err != nil {
 		return nil, err
 	}
-	c.current.Store(p)
-	if info, err := os.Stat(keyFile); err == nil && info.Mode().Perm()&0o077 != 0 {
-		logger.Warn("the key of a certificate can be read by others", "file", keyFile, "mode", info.Mode().Perm())
-	}
+	c.use(p)
 	return c, nil
+}
+
+// use takes what was read into use.
+func (c *certificate) use(p *pair) {
+	c.current.Store(p)
+	if info, err := os.Stat(c.keyFile); err == nil && info.Mode().Perm()&0o077 != 0 {
+		c.logger.Warn("the key of a certificate can be read by others", "file", c.keyFile, "mode", info.Mode().Perm())
+	}
 }
 
 func (c *certificate) read() (*pair, error) {
@@ -89,22 +94,27 @@ func (c *certificate) run(ctx context.Context) error {
 			return ctx.Err()
 		case <-ticker.C:
 		}
-		seen := c.look()
-		if seen == c.seen && !c.wrong.Load() {
-			continue
-		}
-		p, err := c.read()
-		switch {
-		case err == nil:
-			c.current.Store(p)
-			c.wrong.Store(false)
-			c.logger.Info("a certificate was read", "file", c.certFile, "until", p.certificate.Leaf.NotAfter)
-		case seen != c.seen:
-			c.wrong.Store(true)
-			c.logger.Error("a certificate could not be read, and the one before stays in use", "err", err)
-		}
-		c.seen = seen
+		c.follow()
 	}
+}
+
+// follow reads the files again where they have changed.
+func (c *certificate) follow() {
+	seen := c.look()
+	if seen == c.seen && !c.wrong.Load() {
+		return
+	}
+	p, err := c.read()
+	switch {
+	case err == nil:
+		c.use(p)
+		c.wrong.Store(false)
+		c.logger.Info("a certificate was read", "file", c.certFile, "until", p.certificate.Leaf.NotAfter)
+	case seen != c.seen:
+		c.wrong.Store(true)
+		c.logger.Error("a certificate could not be read, and the one before stays in use", "err", err)
+	}
+	c.seen = seen
 }
 
 // config returns what a server needs for TLS; nil for no certificate.

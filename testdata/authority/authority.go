@@ -27,7 +27,7 @@ type Authority struct {
 // New returns an Authority.
 func New(t testing.TB) *Authority {
 	t.Helper()
-	a := &Authority{own: make509(1, nil, "authority")}
+	a := &Authority{own: make509(1, nil, time.Now().Add(lifetime), "authority")}
 	a.issued.Store(1)
 	return a
 }
@@ -36,7 +36,12 @@ func New(t testing.TB) *Authority {
 // be addresses. The first one is its common name, too, and its serial number is one
 // more than that of the one before.
 func (a *Authority) Issue(names ...string) *Certificate {
-	return make509(a.issued.Add(1), a.own, names...)
+	return a.IssueUntil(time.Now().Add(lifetime), names...)
+}
+
+// IssueUntil is Issue of a certificate that is good until then.
+func (a *Authority) IssueUntil(until time.Time, names ...string) *Certificate {
+	return make509(a.issued.Add(1), a.own, until, names...)
 }
 
 // Certificate returns the Authority's own one.
@@ -74,13 +79,16 @@ func (c *Certificate) Write(t testing.TB, certFile, keyFile string) {
 	}
 }
 
+// lifetime is for how long certificates are good, and as long they have been before.
+const lifetime = 48 * time.Hour
+
 // make509 makes a certificate that another one vouches for; nil: itself, for others.
-func make509(serial int64, by *Certificate, names ...string) *Certificate {
+func make509(serial int64, by *Certificate, until time.Time, names ...string) *Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: names[0]}, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(48 * time.Hour),
+		NotBefore: until.Add(-2 * lifetime), NotAfter: until,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	for _, name := range names {
