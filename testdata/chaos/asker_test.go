@@ -20,9 +20,9 @@ type asker struct {
 	addr    string
 	weather *weather
 	pulse   *pulse
-	trusts  *authority // of what is shown over TLS and HTTPS
-	most    int        // questions over one connection, or 0
-	signed  *anchors   // nil: it asks for no signatures
+	trusts  *issuer  // of what is shown over TLS and HTTPS
+	most    int      // questions over one connection, or 0
+	signed  *anchors // nil: it asks for no signatures
 	pause   time.Duration
 
 	conn *dns.Conn

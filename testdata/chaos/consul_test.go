@@ -54,7 +54,7 @@ type consulWorld struct {
 	network  *network
 	upstream *upstream
 	program  *program
-	trusted  *authority
+	trusted  *issuer
 	signed   *anchors
 	knot     *secondary
 	askers   []*asker
@@ -111,7 +111,7 @@ func newConsulWorld(t *testing.T, j *journal, path string) *consulWorld {
 
 // clientele prepares rollcall and those who ask it.
 func (w *consulWorld) clientele(path string) {
-	w.trusted, w.signed = newAuthority(w.j), newAnchors(w.j, path)
+	w.trusted, w.signed = newIssuer(w.j), newAnchors(w.j, path)
 	tls, https := freeAddress(w.t), freeAddress(w.t)
 	w.program = newProgram(w.t, path, "--registry", "consul", "--consul-addr", w.network.addr(), "--forward", w.upstream.addr,
 		"--data-dir", filepath.Join(w.t.TempDir(), "state"))

@@ -46,7 +46,7 @@ type embeddedWorld struct {
 	http    *network
 	tls     *network // DNS over TLS
 	https   *network // and over HTTPS
-	trusted *authority
+	trusted *issuer
 	signed  *anchors
 	knot    *secondary
 
@@ -83,7 +83,7 @@ func newEmbeddedWorld(t *testing.T, j *journal, path string) *embeddedWorld {
 	if !w.small {
 		j.note("no file system may be mounted here: the disk will not be full")
 	}
-	w.trusted, w.signed = newAuthority(j), newAnchors(j, path)
+	w.trusted, w.signed = newIssuer(j), newAnchors(j, path)
 	tls, https := freeAddress(t), freeAddress(t)
 	w.program = newProgram(t, path, "--data-dir", filepath.Join(w.dir, "state"))
 	w.knot = newSecondary(j, ownZone, w.program.dns)
