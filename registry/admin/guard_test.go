@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,13 +196,29 @@ func slowly(t *testing.T, talk func(t *testing.T, feed *registry.Feed, c net.Con
 		ctx, stop := context.WithCancel(t.Context())
 		go func() { ended <- s.Serve(ctx, l) }()
 		client, server := net.Pipe()
-		l.connections <- server
-		talk(t, feed, client)
+		gone := make(chan struct{})
+		l.connections <- closeTeller{server, sync.OnceFunc(func() { close(gone) })}
+		talk(t, feed, pipeEnd{client, gone})
 		client.Close()
 		stop()
 		check(t, <-ended)
 	})
 }
+
+// pipeEnd is a client's end of a connection, who learns when the server has closed its own.
+type pipeEnd struct {
+	net.Conn
+	gone <-chan struct{}
+}
+
+// closeTeller tells that it is closed.
+type closeTeller struct {
+	net.Conn
+	tell func()
+}
+
+// Close implements net.Conn.
+func (c closeTeller) Close() error { defer c.tell(); return c.Conn.Close() }
 
 // fixed is a registry that is only read.
 type fixed struct {
@@ -230,6 +247,26 @@ func TestAClientThatDawdlesIsCutOff(t *testing.T) {
 					t.Errorf("cut off after %v, want %v", got, row.want)
 				}
 				t.Logf("cut off after %v", row.want)
+			})
+		})
+	}
+}
+
+func TestAClientThatReadsNothingIsCutOff(t *testing.T) {
+	for path, want := range map[string]time.Duration{
+		"/healthz":   writeTimeout,
+		"/v1/events": writeTimeout,
+		"/v1/health/service/web?index=7&wait=10s": 10*time.Second + writeTimeout,
+	} {
+		t.Run(path, func(t *testing.T) {
+			slowly(t, func(t *testing.T, _ *registry.Feed, c net.Conn) {
+				began := time.Now()
+				go io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+				<-c.(pipeEnd).gone
+				if got := time.Since(began); got > want+time.Second {
+					t.Errorf("cut off after %v, want %v", got, want)
+				}
+				t.Logf("cut off after %v", time.Since(began))
 			})
 		})
 	}
