@@ -26,25 +26,21 @@ func checkConfigCommand() *cli.Command {
 					return err
 				}
 			}
-			settings, sources, err := configure(ctx, process{})
+			settings, err := configure(ctx, process{})
 			if err != nil || !ctx.Bool("print") {
 				return err
 			}
-			return printSettings(ctx.App.Writer, settings, sources)
+			return printSettings(ctx.App.Writer, settings)
 		},
 	}
 }
 
 // printSettings prints the settings as a configuration file, with a comment on
 // each that tells where it is from.
-func printSettings(w io.Writer, settings *settings, sources map[string]source) error {
+func printSettings(w io.Writer, settings *settings) error {
 	t := newTable(w)
-	for _, f := range serveFlags() {
-		name := f.Names()[0]
-		if name == "config" {
-			continue
-		}
-		t.row(name+": "+settings.values[name], "# "+sources[name].text)
+	for _, each := range settings.show() {
+		t.row(each.Name+": "+each.Value, "# "+each.Source)
 	}
 	return t.w.Flush()
 }

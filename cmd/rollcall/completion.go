@@ -124,6 +124,8 @@ func possibleArguments(ctx *cli.Context, command *cli.Command) []string {
 	switch command.Name {
 	case "completion":
 		return []string{"bash", "zsh", "fish"}
+	case "show":
+		return []string{"config"}
 	case "instances", "watch", "maintenance":
 		return registered(ctx, "/v1/catalog/services")
 	case "deregister":

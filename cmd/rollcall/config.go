@@ -23,9 +23,8 @@ type source struct {
 }
 
 // configure reads the configuration file, where one is given, into those flags
-// that are not set otherwise. It returns the settings and where each is from.
-// The error names the place of every mistake.
-func configure(ctx *cli.Context, has process) (*settings, map[string]source, error) {
+// that are not set otherwise. The error names the place of every mistake.
+func configure(ctx *cli.Context, has process) (*settings, error) {
 	sources := make(map[string]source)
 	for _, f := range serveFlags() {
 		sources[f.Names()[0]] = sourceOf(ctx, f)
@@ -35,12 +34,13 @@ func configure(ctx *cli.Context, has process) (*settings, map[string]source, err
 		sources[name] = source{"the socket that the service manager passes", exitUsage}
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	s, mistakes := readSettings(ctx, has)
 	if mistakes == nil {
+		s.sources = sources
 		s.values, err = valuesOf(ctx)
-		return s, sources, err
+		return s, err
 	}
 	code, lines := exitConfig, make([]error, len(mistakes))
 	for i, m := range mistakes {
@@ -51,7 +51,7 @@ func configure(ctx *cli.Context, has process) (*settings, map[string]source, err
 			lines[i] = fmt.Errorf("%s: %w", from.text, m)
 		}
 	}
-	return nil, nil, &failure{code, errors.Join(lines...)}
+	return nil, &failure{code, errors.Join(lines...)}
 }
 
 // valuesOf returns the flags' values as YAML on one line, by the flags' names.

@@ -42,7 +42,7 @@ func newApp() *cli.App {
 		Usage:   "a DNS server for service discovery",
 		Version: buildVersion().String(),
 		Commands: []*cli.Command{
-			serveCommand(), reloadCommand(), checkConfigCommand(), configSchemaCommand(),
+			serveCommand(), reloadCommand(), showCommand(), checkConfigCommand(), configSchemaCommand(),
 			registerCommand(), deregisterCommand(), maintenanceCommand(),
 			servicesCommand(), instancesCommand(), watchCommand(), topCommand(), queryCommand(),
 			exportCommand(), importCommand(), backupCommand(), keygenCommand(), healthcheckCommand(),

@@ -45,7 +45,7 @@ type inForce struct {
 func (s *settings) reread(ctx context.Context) (next *settings, err error) {
 	app := newApp()
 	app.Command("serve").Action = func(ctx *cli.Context) (err error) {
-		next, _, err = configure(ctx, process{s.logger, s.sockets})
+		next, err = configure(ctx, process{s.logger, s.sockets})
 		return err
 	}
 	err = app.RunContext(ctx, append([]string{"rollcall"}, s.arguments...))
@@ -58,7 +58,7 @@ func (s *settings) reread(ctx context.Context) (next *settings, err error) {
 func (s *settings) reloaded(next *settings) (merged *settings, changed, kept []string) {
 	merged = new(settings)
 	*merged = *s
-	merged.values = maps.Clone(s.values)
+	merged.values, merged.sources = maps.Clone(s.values), maps.Clone(next.sources)
 	for name, value := range next.values {
 		switch {
 		case value == s.values[name]:
@@ -67,6 +67,9 @@ func (s *settings) reloaded(next *settings) (merged *settings, changed, kept []s
 			merged.values[name] = value
 		default:
 			kept = append(kept, name)
+			if from, known := s.sources[name]; known {
+				merged.sources[name] = from
+			}
 		}
 	}
 	slices.Sort(changed)
@@ -183,6 +186,7 @@ func (s *server) reload(ctx context.Context) (notice string, err error) {
 	}
 	kept, err := s.tryReload(ctx)
 	s.reloads.note(err == nil)
+	s.lastReload.Store(reloadResult(kept, err))
 	if err != nil {
 		s.settings.logger.Error("the configuration stays as it was", "err", err)
 	} else if kept != nil {

@@ -30,7 +30,7 @@ func serveCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			settings, _, err := configure(ctx, process{sockets: sockets})
+			settings, err := configure(ctx, process{sockets: sockets})
 			if err != nil {
 				return err
 			}

@@ -59,8 +59,9 @@ type server struct {
 	supervisor *supervisor
 	reloading  sync.Mutex // there is one reload at a time
 	reloads    *reloads
-	tracing    *tracing    // nil: nothing is traced
-	firstTap   *dnstap.Tap // of those that follow each other; nil: nobody wanted to see queries ever
+	lastReload atomic.Pointer[admin.LastReload] // nil: there was none
+	tracing    *tracing                         // nil: nothing is traced
+	firstTap   *dnstap.Tap                      // of those that follow each other; nil: nobody wanted to see queries ever
 }
 
 // newServer opens the registry, takes the addresses and registers rollcall
@@ -142,7 +143,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		Registry: s.registry, Node: s.registry.node, Datacenter: s.registry.datacenter, Zone: s.registry.zones[0], Version: buildVersion().Version,
 		Logger: s.settings.logger, Metrics: metrics, Gatherer: metrics,
 		TLS: s.settings.adminCertificate.config(), Tokens: s.adminTokens(), OnBehalf: s.registry.onBehalf, Freshness: s.registry.freshness,
-		Ready: s.ready, Explain: s.explainDNS, Reload: s.reload, Around: s.tracing.route(), Profile: s.settings.pprof, Traffic: trafficOf(s.answers), Asked: askedOf(s.dns), LogLevel: s.settings.level,
+		Ready: s.ready, Explain: s.explainDNS, Reload: s.reload, Configuration: s.configuration, Around: s.tracing.route(), Profile: s.settings.pprof, Traffic: trafficOf(s.answers), Asked: askedOf(s.dns), LogLevel: s.settings.level,
 		Backup: s.registry.backup,
 	})
 	return err

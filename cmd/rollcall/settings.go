@@ -64,6 +64,7 @@ type settings struct {
 	logger           *slog.Logger
 	level            *slog.LevelVar     // of logger
 	values           map[string]string  // by the names of the flags, as YAML: what a reload compares
+	sources          map[string]source  // of values, by the same names
 	arguments        []string           // of the program, for a reload
 	sockets          *sockets           // that were passed to the program, and of them
 	given            *dnsserver.Sockets // those for DNS; nil: none

@@ -68,6 +68,9 @@ type Config struct {
 	// Reload has the configuration read anew, and says what of it has to wait for
 	// the next start; an error is about the configuration. nil: there is none.
 	Reload func(context.Context) (notice string, err error)
+	// Configuration tells what is in force and what became of the last Reload,
+	// without a secret; nil: nobody can say.
+	Configuration func() Configuration
 	// Backup returns a copy of all that is registered, which the endpoint closes;
 	// nil: the registry makes none.
 	Backup func(context.Context) (io.ReadCloser, error)
@@ -165,6 +168,7 @@ func (s *Server) routes() map[string]handler {
 		"GET /v1/agent/self":                       s.agentSelf,
 		"GET /v1/agent/members":                    s.agentMembers,
 		"PUT /v1/agent/reload":                     s.reload,
+		"GET /v1/config":                           s.configuration,
 		"GET /v1/log-level":                        s.logLevel,
 		"PUT /v1/log-level":                        s.setLogLevel,
 
