@@ -56,7 +56,7 @@ type Runner struct {
 	sooner  chan struct{}             // told when a task comes first, or a slot is free
 
 	// The tasks that wait, the next one first.
-	probes, slowProbes, heartbeats queue
+	probes, slowProbes, heartbeats, ends queue
 
 	pace  pace
 	slots slots
@@ -108,7 +108,8 @@ func (r *Runner) Allow(networks []netip.Prefix) { r.allow.Store(&networks) }
 
 // task is a check that is run.
 type task struct {
-	prober prober // nil: a heartbeat
+	prober prober // nil: a heartbeat, or the end of a maintenance
+	ends   bool   // it is that
 
 	// These belong to the goroutine that runs the task.
 	counter    counter
@@ -193,16 +194,19 @@ func (r *Runner) keep(checks []*registry.Check, there map[*registry.Lease]bool, 
 			continue
 		}
 		kind := c.Definition.Kind()
-		if kind == "" {
+		if kind == "" && c.Until.IsZero() {
 			continue
 		}
-		t := &task{check: c, at: -1, counter: newCounter(*c.Definition, c.Status, !first)}
+		t := &task{check: c, at: -1, ends: kind == "", counter: newCounter(*c.Definition, c.Status, !first)}
 		r.note(t, c)
 		now := time.Now()
-		if kind == "ttl" {
+		switch kind {
+		case "":
+			t.due = c.Until.Round(0) // by the wall clock
+		case "ttl":
 			t.due = c.Lease.Renewed().Add(c.Definition.TTL)
 			r.late.of++
-		} else {
+		default:
 			t.prober = r.config.probe(*c.Definition, r.dialer(c))
 			t.due = now.Add(firstDelay(c.Definition.Interval, first, rand.Float64()))
 			r.pace.wanted += perSecond(t)
@@ -245,9 +249,11 @@ func (r *Runner) remove(t *task) {
 	if t.at >= 0 {
 		r.queueOf(t).remove(t)
 	}
-	if t.prober != nil {
+	switch {
+	case t.ends:
+	case t.prober != nil:
 		r.pace.wanted -= perSecond(t)
-	} else {
+	default:
 		r.late.of--
 		r.late.mark(t, false)
 	}

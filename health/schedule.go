@@ -122,20 +122,25 @@ func (r *Runner) startDue(ctx context.Context, running *sync.WaitGroup) time.Dur
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	return min(r.startHeartbeats(ctx, running, now), r.startProbes(ctx, running, now))
+	next := min(r.startTimed(ctx, running, &r.heartbeats, now), r.startProbes(ctx, running, now))
+	if len(r.ends) > 0 {
+		next = min(next, r.startTimed(ctx, running, &r.ends, now), endEvery)
+	}
+	return next
 }
 
-// startHeartbeats looks after the heartbeats that should have come by now.
-func (r *Runner) startHeartbeats(ctx context.Context, running *sync.WaitGroup, now time.Time) time.Duration {
-	for started := 0; len(r.heartbeats) > 0; started++ {
-		t := r.heartbeats[0]
+// startTimed looks after the heartbeats that should have come by now, or ends what is
+// to end by now.
+func (r *Runner) startTimed(ctx context.Context, running *sync.WaitGroup, q *queue, now time.Time) time.Duration {
+	for started := 0; len(*q) > 0; started++ {
+		t := (*q)[0]
 		if wait := t.due.Sub(now); wait > 0 {
 			return wait
 		}
 		if started == maxStarts/100 {
 			return time.Second / 100
 		}
-		heap.Pop(&r.heartbeats)
+		heap.Pop(q)
 		r.start(ctx, running, t)
 	}
 	return time.Hour
@@ -188,9 +193,12 @@ func (r *Runner) start(ctx context.Context, running *sync.WaitGroup, t *task) {
 func (r *Runner) run(ctx context.Context, t *task, c *registry.Check) {
 	var next time.Time
 	slow := t.slow
-	if t.prober == nil {
+	switch {
+	case t.ends:
+		next = r.end(ctx, c)
+	case t.prober == nil:
 		next = r.expire(ctx, t, c)
-	} else {
+	default:
 		r.probe(ctx, t, c)
 		random := rand.Float64()
 		if t.counter.isInDoubt() {
@@ -214,6 +222,8 @@ func (r *Runner) run(ctx context.Context, t *task, c *registry.Check) {
 // queueOf returns the queue that a task waits in.
 func (r *Runner) queueOf(t *task) *queue {
 	switch {
+	case t.ends:
+		return &r.ends
 	case t.prober == nil:
 		return &r.heartbeats
 	case t.slow:

@@ -3,6 +3,7 @@ package registry
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -25,10 +26,29 @@ type Check struct {
 	Status      Status
 	Output      string
 	Since       time.Time   // when Status last changed, by the wall clock
+	Until       time.Time   // when the check goes by itself; zero: never. See Reason.
 	Definition  *Definition // never nil in a View, where checks that are alike share one; not to be modified
 	Lease       *Lease      `json:"-"` // never nil in a View
 	CreateIndex uint64
 	ModifyIndex uint64
+}
+
+// Reason says why a maintenance is and until when. Until is a time of the wall clock,
+// as somebody said how long and then looks at a clock: where that is set, the end moves
+// along, and what ends while rollcall is away ends when it is back.
+func (c *Check) Reason() string {
+	if c.Until.IsZero() {
+		return c.Notes
+	}
+	return strings.TrimSpace(c.Notes + " (" + c.End() + ")")
+}
+
+// End says when the check goes by itself, or nothing where it does not.
+func (c *Check) End() string {
+	if c.Until.IsZero() {
+		return ""
+	}
+	return "until " + c.Until.UTC().Format(time.DateTime) + " UTC"
 }
 
 // TargetSays stands in the Output of a probe before what the target said, which is

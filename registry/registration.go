@@ -218,6 +218,9 @@ func (c *Check) validate() error {
 	if err := c.Definition.validate(); err != nil {
 		return err
 	}
+	if !c.Until.IsZero() && c.Definition.Kind() != "" {
+		return invalid("Check.Until", "is for a maintenance, and not for a check of type %s", c.Definition.Kind())
+	}
 	if i := c.Definition.Interval; i > 0 && i < minInterval {
 		slower := *c.Definition
 		slower.Interval = minInterval

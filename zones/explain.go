@@ -94,12 +94,12 @@ func (r *resolution) unfit(i *registry.Instance) string {
 	}
 	for _, c := range i.Checks {
 		if strings.HasPrefix(c.ID, registry.ServiceMaintenancePrefix) {
-			return strings.TrimSuffix("in maintenance: "+c.Notes, ": ")
+			return strings.TrimSuffix("in maintenance: "+c.Reason(), ": ")
 		}
 	}
 	n := r.v.Node(i.Node)
 	if c := n.Maintenance(); c != nil {
-		return strings.TrimSuffix("in maintenance with its node: "+c.Notes, ": ")
+		return strings.TrimSuffix("in maintenance with its node: "+c.Reason(), ": ")
 	}
 	for _, c := range i.Checks {
 		if c.Status == status {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // entry is an instance as /v1/health/service tells of it, and as
@@ -38,6 +39,7 @@ type weights struct{ Passing, Warning int }
 
 type check struct {
 	Node, CheckID, Name, Status, Notes, Output, ServiceID, ServiceName, Type string
+	Until                                                                    *time.Time // nil: it does not end by itself
 	Definition                                                               json.RawMessage
 }
 

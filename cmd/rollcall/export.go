@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
@@ -47,6 +48,7 @@ type record struct {
 
 type recordedCheck struct {
 	Node, CheckID, Name, Status, Notes, Output, ServiceID, Type string
+	Until                                                       *time.Time `json:",omitempty"`
 	Definition                                                  json.RawMessage
 }
 
@@ -142,7 +144,7 @@ func newRecord(i *entry) *record {
 		return cmp.Or(strings.Compare(a.ServiceID, b.ServiceID), strings.Compare(a.CheckID, b.CheckID))
 	})
 	for _, c := range i.Checks {
-		r.Checks = append(r.Checks, recordedCheck{c.Node, c.CheckID, c.Name, c.Status, c.Notes, c.Output, c.ServiceID, c.Type, c.Definition})
+		r.Checks = append(r.Checks, recordedCheck{c.Node, c.CheckID, c.Name, c.Status, c.Notes, c.Output, c.ServiceID, c.Type, c.Until, c.Definition})
 	}
 	return r
 }

@@ -197,7 +197,7 @@ func (t *target) registerAtAgent(ctx context.Context, line *numbered) error {
 	}
 	for _, c := range line.checks {
 		if id, ok := strings.CutPrefix(c.ID, registry.ServiceMaintenancePrefix); ok {
-			if _, err := t.client.put(ctx, "/v1/agent/service/maintenance/"+url.PathEscape(id), url.Values{"enable": {"true"}, "reason": {c.Notes}}, nil); err != nil {
+			if _, err := t.client.put(ctx, "/v1/agent/service/maintenance/"+url.PathEscape(id), url.Values{"enable": {"true"}, "reason": {c.Reason()}}, nil); err != nil {
 				return err
 			}
 		}

@@ -22,6 +22,7 @@ func maintenanceCommand() *cli.Command {
 			&cli.BoolFlag{Name: "node", EnvVars: []string{"ROLLCALL_MAINTENANCE_NODE"}, Usage: "rollcall's own node, with all of its instances"},
 			&cli.BoolFlag{Name: "off", EnvVars: []string{"ROLLCALL_MAINTENANCE_OFF"}, Usage: "end the maintenance"},
 			&cli.StringFlag{Name: "reason", EnvVars: []string{"ROLLCALL_MAINTENANCE_REASON"}, Usage: "`TEXT` that is shown to whoever asks why"},
+			&cli.DurationFlag{Name: "for", DefaultText: "until --off", EnvVars: []string{"ROLLCALL_MAINTENANCE_FOR"}, Usage: "how long it lasts, up to 720h, before it ends by itself; not in front of Consul"},
 		),
 		Action: func(ctx *cli.Context) error {
 			names := []string{"ID|SERVICE"}
@@ -32,6 +33,9 @@ func maintenanceCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if ctx.Bool("off") && ctx.IsSet("for") {
+				return usageError(ctx, "--for says how long it lasts, and --off ends it now")
+			}
 			c, err := newClient(ctx)
 			if err != nil {
 				return err
@@ -39,6 +43,9 @@ func maintenanceCommand() *cli.Command {
 			query := url.Values{"enable": {strconv.FormatBool(!ctx.Bool("off"))}}
 			if reason := ctx.String("reason"); reason != "" {
 				query.Set("reason", reason)
+			}
+			if ctx.IsSet("for") {
+				query.Set("for", ctx.Duration("for").String())
 			}
 			if ctx.Bool("node") {
 				_, err := c.put(ctx.Context, "/v1/agent/maintenance", query, nil)

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rollcall-dns/rollcall/registry"
 )
@@ -114,6 +115,10 @@ func (s *Server) maintain(r *http.Request, c registry.Check) error {
 	if err != nil {
 		return badRequest("the parameter enable must be true or false")
 	}
+	c.Until, err = endOfMaintenance(r, enable)
+	if err != nil {
+		return err
+	}
 	if !enable {
 		err := s.cfg.Registry.Deregister(r.Context(), registry.Deregistration{CheckID: c.ID})
 		if registry.CodeOf(err) == registry.NotFound {
@@ -124,6 +129,27 @@ func (s *Server) maintain(r *http.Request, c registry.Check) error {
 	c.Notes = cmp.Or(r.URL.Query().Get("reason"), c.Notes)
 	c.Type, c.Status = "maintenance", registry.Critical
 	return s.cfg.Registry.Register(r.Context(), registry.Registration{Checks: []registry.Check{c}})
+}
+
+// longestMaintenance is how far its end may be away. What takes longer has no end that
+// anybody could know.
+const longestMaintenance = 30 * 24 * time.Hour
+
+// endOfMaintenance returns when a maintenance that begins now ends, after the parameter
+// for; zero: when somebody ends it.
+func endOfMaintenance(r *http.Request, enable bool) (time.Time, error) {
+	query := r.URL.Query()
+	if !query.Has("for") {
+		return time.Time{}, nil
+	}
+	if !enable {
+		return time.Time{}, badRequest("the parameter for says how long a maintenance lasts, and enable=false ends it now")
+	}
+	lasts, err := time.ParseDuration(query.Get("for"))
+	if err != nil || lasts < time.Second || lasts > longestMaintenance {
+		return time.Time{}, badRequest("the parameter for must be a duration such as 2h, from 1s to 720h, and not %.80q", query.Get("for"))
+	}
+	return time.Now().Add(lasts).UTC().Truncate(time.Second), nil
 }
 
 func (s *Server) registerCheck(_ http.ResponseWriter, r *http.Request, request *checkRequest) error {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -291,6 +292,77 @@ func TestMaintenanceIsACriticalCheckForAsLongAsItLasts(t *testing.T) {
 	for _, query := range []string{"", "?enable=", "?enable=maybe"} {
 		if status, _, _ := e.do("PUT", "/v1/agent/service/maintenance/web"+query, ""); status != 400 {
 			t.Errorf("maintenance%s: %d, want 400", query, status)
+		}
+	}
+}
+
+func TestAMaintenanceTellsItsEnd(t *testing.T) {
+	e := start(t, nil)
+	e.must("PUT", "/v1/agent/service/register", `{"Name":"web"}`)
+	for path, id := range map[string]string{
+		"/v1/agent/service/maintenance/web": registry.ServiceMaintenancePrefix + "web", "/v1/agent/maintenance": registry.NodeMaintenance,
+	} {
+		before := time.Now()
+		e.must("PUT", path+"?enable=true&reason=a+new+disk&for=2h", "")
+		c := e.registry.View().Check("n1", id)
+		if end := c.Until.Sub(before); end < 2*time.Hour-time.Second || end > 2*time.Hour+time.Minute {
+			t.Errorf("%s: it ends in %v", id, end)
+		}
+		want := "a new disk (until " + c.Until.Format(time.DateTime) + " UTC)"
+		for _, path := range []string{"/v1/overview/services/web", "/v1/health/service/web"} {
+			if _, body, _ := e.do("GET", path, ""); !strings.Contains(body, want) {
+				t.Errorf("%s has not %s: %s", path, want, body)
+			}
+		}
+		e.must("PUT", path+"?enable=false", "")
+	}
+	// Without a time it has no end, whatever it had before.
+	e.must("PUT", "/v1/agent/service/maintenance/web?enable=true&for=2h", "")
+	e.must("PUT", "/v1/agent/service/maintenance/web?enable=true", "")
+	if c := e.registry.View().Check("n1", registry.ServiceMaintenancePrefix+"web"); !c.Until.IsZero() || c.Reason() != noReason {
+		t.Errorf("check: %+v", c)
+	}
+}
+
+func TestATimeThatNoMaintenanceTakesIsRefused(t *testing.T) {
+	e := start(t, nil)
+	e.must("PUT", "/v1/agent/service/register", `{"Name":"web"}`)
+	for _, path := range []string{"/v1/agent/service/maintenance/web", "/v1/agent/maintenance"} {
+		for _, lasts := range []string{"", "soon", "2", "0s", "-2h", "999ms", "720h1s", "2562048h", "NaN"} {
+			status, body, _ := e.do("PUT", path+"?enable=true&for="+lasts, "")
+			if status != 400 || !strings.Contains(body, "from 1s to 720h, and not") {
+				t.Errorf("for=%s: %d %s", lasts, status, body)
+			}
+		}
+		if status, body, _ := e.do("PUT", path+"?enable=false&for=2h", ""); status != 400 || !strings.Contains(body, "enable=false ends it now") {
+			t.Errorf("%d %s", status, body)
+		}
+	}
+	if e.instance("web").InMaintenance() || e.registry.View().Node("n1").InMaintenance() {
+		t.Error("it is in maintenance")
+	}
+}
+
+// TestAMaintenanceIsRegisteredAgainWithItsEnd as an export and an import do.
+func TestAMaintenanceIsRegisteredAgainWithItsEnd(t *testing.T) {
+	e := start(t, nil)
+	e.must("PUT", "/v1/agent/service/register", `{"Name":"web"}`)
+	e.must("PUT", "/v1/agent/service/maintenance/web?enable=true&reason=a+new+disk&for=2h", "")
+	before := *e.registry.View().Check("n1", registry.ServiceMaintenancePrefix+"web")
+	var checks []json.RawMessage
+	check(t, json.Unmarshal([]byte(e.must("GET", "/v1/health/checks/web", "")), &checks))
+	e.must("PUT", "/v1/agent/service/maintenance/web?enable=false", "")
+	e.must("PUT", "/v1/catalog/register", `{"Node":"n1","Check":`+string(checks[0])+`}`)
+	after := e.registry.View().Check("n1", before.ID)
+	if after == nil || !after.Until.Equal(before.Until) || after.Reason() != before.Reason() || after.Output != "" {
+		t.Errorf("it was %+v, and is %+v", before, after)
+	}
+	for body, want := range map[string]string{
+		`{"Node":"n1","Check":{"Name":"c","Until":"tomorrow"}}`:                                                                  `Check.Until must be a time such as`,
+		`{"Node":"n1","Check":{"Name":"c","Until":"2026-01-02T03:04:05Z","Definition":{"TCP":"127.0.0.1:80","Interval":"10s"}}}`: "Check.Until is for a maintenance",
+	} {
+		if status, text, _ := e.do("PUT", "/v1/catalog/register", body); status != 400 || !strings.Contains(text, want) {
+			t.Errorf("%s: %d %s", body, status, text)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/rollcall-dns/rollcall/registry"
 )
@@ -39,6 +40,7 @@ type catalogCheckRequest struct {
 	Node, CheckID, Name, Notes, Output string
 	ServiceID, Type                    string
 	Status                             registry.Status
+	Until                              instant
 	Definition                         catalogDefinition
 
 	Namespace, Partition, ExposedPort, PeerName unsupported
@@ -115,9 +117,12 @@ func (c *catalogRequest) registrations() ([]registry.Registration, error) {
 
 func (c *catalogCheckRequest) registry() registry.Check {
 	d := c.Definition.registry()
+	if !time.Time(c.Until).IsZero() {
+		c.Output = "" // which was made of the end
+	}
 	return registry.Check{
 		ID: c.CheckID, Name: c.Name, Notes: c.Notes, Output: clip(c.Output), InstanceID: c.ServiceID,
-		Type: cmp.Or(c.Type, d.Kind()), Status: c.Status, Definition: d,
+		Type: cmp.Or(c.Type, d.Kind()), Status: c.Status, Until: time.Time(c.Until), Definition: d,
 	}
 }
 

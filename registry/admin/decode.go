@@ -107,15 +107,16 @@ func fill(v reflect.Value, raw []byte, path string) error {
 	if string(raw) == "null" {
 		return nil
 	}
-	switch v.Kind() {
-	case reflect.Pointer:
+	switch kind := v.Kind(); {
+	case v.Type() == reflect.TypeFor[instant]():
+	case kind == reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		return fill(v.Elem(), raw, path)
-	case reflect.Struct:
+	case kind == reflect.Struct:
 		return fillStruct(v, raw, path)
-	case reflect.Map:
+	case kind == reflect.Map:
 		return fillMap(v, raw, path)
-	case reflect.Slice:
+	case kind == reflect.Slice:
 		return fillSlice(v, raw, path)
 	}
 	if v.Type() == reflect.TypeFor[string]() && raw[0] == '"' {
@@ -210,6 +211,8 @@ func mismatch(v reflect.Value, raw []byte, path string) error {
 	switch v.Interface().(type) {
 	case duration:
 		want = `a duration such as "10s", or a number of nanoseconds`
+	case instant:
+		want = `a time such as "2006-01-02T15:04:05Z"`
 	case registry.Status:
 		want = `"passing", "warning" or "critical"`
 	case string:
@@ -272,3 +275,9 @@ func (d *duration) UnmarshalJSON(raw []byte) error {
 func (d duration) MarshalJSON() ([]byte, error) {
 	return fmt.Appendf(nil, "%q", time.Duration(d)), nil
 }
+
+// instant is a time.Time as JSON has it, which decode takes for one value.
+type instant time.Time
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (i *instant) UnmarshalJSON(raw []byte) error { return (*time.Time)(i).UnmarshalJSON(raw) }

@@ -163,7 +163,7 @@ func (s *Server) detail(v *registry.View, i *registry.Instance) InstanceDetail {
 	if n := v.Node(i.Node); n != nil {
 		d.Address = cmp.Or(d.Address, n.Address)
 		if c := n.Maintenance(); c != nil {
-			d.Maintenance, d.Ours = "with its node: "+cmp.Or(c.Notes, noReasonNode), false
+			d.Maintenance, d.Ours = "with its node: "+cmp.Or(c.Reason(), noReasonNode), false
 		}
 		for _, c := range n.Checks {
 			d.Checks = append(d.Checks, newCheckDetail(c))
@@ -171,7 +171,7 @@ func (s *Server) detail(v *registry.View, i *registry.Instance) InstanceDetail {
 	}
 	for _, c := range i.Checks {
 		if strings.HasPrefix(c.ID, registry.ServiceMaintenancePrefix) {
-			d.Maintenance = cmp.Or(c.Notes, noReason)
+			d.Maintenance = cmp.Or(c.Reason(), noReason)
 		}
 		d.Checks = append(d.Checks, newCheckDetail(c))
 	}
@@ -186,7 +186,7 @@ func newCheckDetail(c *registry.Check) CheckDetail {
 	d := c.Definition
 	return CheckDetail{
 		ID: c.ID, Name: cmp.Or(c.Name, c.ID), Type: cmp.Or(c.Type, d.Kind()), Target: cmp.Or(d.HTTP, d.TCP, d.UDP, d.GRPC, d.DNS),
-		Every: duration(cmp.Or(d.TTL, d.Interval)), Status: c.Status, Since: c.Since.UTC(), Output: c.Output, Notes: c.Notes,
+		Every: duration(cmp.Or(d.TTL, d.Interval)), Status: c.Status, Since: c.Since.UTC(), Output: cmp.Or(c.Output, c.End()), Notes: c.Notes,
 		OfNode: c.InstanceID == "",
 	}
 }

@@ -282,9 +282,14 @@ func TestTheSwitchTakesAnInstanceOutAndPutsItBack(t *testing.T) {
 	b.live()
 	b.click("#detail .switch")
 	b.write("#maintenance-reason", "a new disk")
+	b.do(chromedp.SetValue("#maintenance-for", "4h"))
 	b.click("#maintenance .main")
 	b.shows("#detail .output", "a new disk")
+	b.shows("#detail .output", "until 2")
 	b.shows("#totals", "1 maintenance")
+	if c := e.registry.View().Check("n1", registry.ServiceMaintenancePrefix+"web-1"); c == nil || time.Until(c.Until) < 3*time.Hour {
+		t.Errorf("it ends in no 4 hours: %+v", c)
+	}
 	if i := e.registry.View().Instance("n1", "web-1"); !i.InMaintenance() {
 		t.Error("the instance is not in maintenance")
 	}

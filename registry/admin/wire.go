@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"time"
 
 	"github.com/rollcall-dns/rollcall/registry"
 )
@@ -43,6 +44,7 @@ type HealthCheck struct {
 	ServiceID, ServiceName   string
 	ServiceTags              []string
 	Type                     string
+	Until                    time.Time `json:",omitzero"` // when a maintenance ends by itself
 	Definition               definition
 	CreateIndex, ModifyIndex uint64
 }
@@ -100,8 +102,11 @@ func newAgentService(v *registry.View, i *registry.Instance) *AgentService {
 func newHealthCheck(v *registry.View, c *registry.Check) *HealthCheck {
 	check := &HealthCheck{
 		Node: c.Node, CheckID: c.ID, Name: c.Name, Status: c.Status.String(), Notes: c.Notes, Output: c.Output,
-		ServiceID: c.InstanceID, ServiceName: c.Service, ServiceTags: []string{}, Type: c.Type,
+		ServiceID: c.InstanceID, ServiceName: c.Service, ServiceTags: []string{}, Type: c.Type, Until: c.Until,
 		Definition: newDefinition(c.Definition), CreateIndex: c.CreateIndex, ModifyIndex: c.ModifyIndex,
+	}
+	if !c.Until.IsZero() && c.Output == "" {
+		check.Output = c.Reason()
 	}
 	if c.InstanceID != "" {
 		if i := v.Instance(c.Node, c.InstanceID); i != nil {

@@ -85,7 +85,12 @@ func TestRealConsul(t *testing.T) {
 		if r.View().Instance("n1", "web-1").InMaintenance() {
 			t.Error("the instance is still in maintenance")
 		}
-		err := r.Register(ctx, registry.Registration{Checks: []registry.Check{{ID: registry.NodeMaintenance, Status: registry.Critical}}})
+		err := r.Register(ctx, registry.Registration{Checks: []registry.Check{
+			{ID: registry.ServiceMaintenancePrefix + "web-1", InstanceID: "web-1", Status: registry.Critical, Until: time.Now().Add(time.Hour)}}})
+		if registry.CodeOf(err) != registry.Invalid || r.View().Instance("n1", "web-1").InMaintenance() {
+			t.Errorf("a maintenance with an end: %v", err)
+		}
+		err = r.Register(ctx, registry.Registration{Checks: []registry.Check{{ID: registry.NodeMaintenance, Status: registry.Critical}}})
 		if registry.CodeOf(err) != registry.Invalid || r.View().Node("n1").InMaintenance() {
 			t.Errorf("the maintenance of the agent's node: %v", err)
 		}

@@ -67,6 +67,9 @@ func (r *Registry) Register(ctx context.Context, reg registry.Registration) erro
 	if reg.If != nil {
 		return errUnconditional
 	}
+	if slices.ContainsFunc(reg.Checks, func(c registry.Check) bool { return !c.Until.IsZero() }) {
+		return errNoEnd
+	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	node := cmp.Or(reg.Node.Name, r.Node())
@@ -116,6 +119,10 @@ func ownChecks(reg *registry.Registration) (own, others []registry.Check) {
 	}
 	return own, others
 }
+
+// errNoEnd is because Consul has no place for the end, and nobody would hold to it while
+// rollcall is away.
+var errNoEnd = registry.Errorf(registry.Invalid, "Consul knows no maintenance that ends by itself: begin it without a time, and end it when it is over")
 
 // errNodeMaintenance is because Consul's client does that with its own token alone, and
 // not with the caller's.

@@ -53,6 +53,7 @@ type checkRecord struct {
 	Status      registry.Status  `json:",omitzero"`
 	Output      string           `json:",omitzero"`
 	Since       time.Time        `json:",omitzero"`
+	Until       time.Time        `json:",omitzero"`
 	Definition  definitionRecord `json:",omitzero"`
 	CreateIndex uint64
 	ModifyIndex uint64
@@ -104,7 +105,7 @@ func recordsOfChecks(checks []*registry.Check) []checkRecord {
 	records := make([]checkRecord, len(checks))
 	for n, c := range checks {
 		records[n] = checkRecord{
-			ID: c.ID, Name: c.Name, Notes: c.Notes, Type: c.Type, Status: c.Status, Output: c.Output, Since: c.Since,
+			ID: c.ID, Name: c.Name, Notes: c.Notes, Type: c.Type, Status: c.Status, Output: c.Output, Since: c.Since, Until: c.Until,
 			Definition: definitionRecord(*c.Definition), CreateIndex: c.CreateIndex, ModifyIndex: c.ModifyIndex,
 		}
 	}
@@ -140,7 +141,7 @@ func checksOf(records []checkRecord, about registry.Check, now time.Time) []*reg
 	checks := make([]*registry.Check, len(records))
 	for n, r := range records {
 		c := about
-		c.ID, c.Name, c.Notes, c.Type, c.Status, c.Output, c.Since = r.ID, r.Name, r.Notes, r.Type, r.Status, r.Output, r.Since
+		c.ID, c.Name, c.Notes, c.Type, c.Status, c.Output, c.Since, c.Until = r.ID, r.Name, r.Notes, r.Type, r.Status, r.Output, r.Since, r.Until
 		definition := registry.Definition(r.Definition)
 		c.Definition, c.CreateIndex, c.ModifyIndex = &definition, r.CreateIndex, r.ModifyIndex
 		c.Lease = registry.NewLease(now)

@@ -229,7 +229,7 @@ func keepState(c, before *registry.Check, now time.Time) {
 	} else {
 		c.Since = now
 	}
-	if c.Definition.Equal(before.Definition) {
+	if c.Definition.Equal(before.Definition) && c.Until.Equal(before.Until) {
 		c.Lease = before.Lease
 		c.Lease.Renew(now)
 	} else {
@@ -269,9 +269,10 @@ func sameChecks(a, b []*registry.Check) bool { return slices.EqualFunc(a, b, sam
 func sameCheck(a, b *registry.Check) bool {
 	x, y := *a, *b
 	x.ModifyIndex, x.CreateIndex, y.ModifyIndex, y.CreateIndex = 0, 0, 0, 0
-	if x.Lease != y.Lease || !x.Since.Equal(y.Since) || !x.Definition.Equal(y.Definition) {
+	if x.Lease != y.Lease || !x.Since.Equal(y.Since) || !x.Until.Equal(y.Until) || !x.Definition.Equal(y.Definition) {
 		return false
 	}
-	x.Since, y.Since, x.Definition, y.Definition = time.Time{}, time.Time{}, nil, nil
+	x.Since, y.Since, x.Until, y.Until = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	x.Definition, y.Definition = nil, nil
 	return reflect.DeepEqual(x, y)
 }

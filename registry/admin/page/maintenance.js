@@ -26,15 +26,15 @@ async function end(i) {
 }
 
 function begin(i) {
-  const dialog = $("maintenance"), error = $("maintenance-error"), reason = $("maintenance-reason");
+  const dialog = $("maintenance"), error = $("maintenance-error"), reason = $("maintenance-reason"), lasts = $("maintenance-for");
   $("maintenance-what").textContent = `Clients that ask for the service are no longer sent to ${i.ID}.`;
   error.textContent = "";
-  reason.value = "";
+  reason.value = lasts.value = "";
   dialog.querySelector("[value=cancel]").onclick = () => dialog.close();
   dialog.querySelector("form").onsubmit = async (e) => {
     e.preventDefault();
     try {
-      await put(path(i, { enable: "true", reason: reason.value.trim() }));
+      await put(path(i, { enable: "true", reason: reason.value.trim(), ...(lasts.value && { for: lasts.value }) }));
       dialog.close();
       say(`${i.ID} is in maintenance`);
     } catch (e) {
