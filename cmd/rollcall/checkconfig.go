@@ -38,9 +38,9 @@ func checkConfigCommand() *cli.Command {
 // printSettings prints the settings as a configuration file, with a comment on
 // each that tells where it is from.
 func printSettings(w io.Writer, settings *settings) error {
-	t := newTable(w)
+	t := &table{w: w}
 	for _, each := range settings.show() {
 		t.row(each.Name+": "+each.Value, "# "+each.Source)
 	}
-	return t.w.Flush()
+	return t.print()
 }

@@ -107,7 +107,7 @@ func possible(ctx *cli.Context, before []string, last string) (all []string) {
 	case command == nil:
 		return nil
 	case strings.HasPrefix(flag, "-") && wantsValue(command, flag):
-		return map[string][]string{"output": {"table", "json"}, "registry": {"embedded", "consul"},
+		return map[string][]string{"output": formats, "registry": {"embedded", "consul"},
 			"log-level": {"debug", "info", "warn", "error"}, "log-format": {"auto", "text", "json"}}[strings.TrimLeft(flag, "-")]
 	case strings.HasPrefix(last, "-"):
 		for _, f := range command.VisibleFlags() {

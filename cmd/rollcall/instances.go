@@ -1,7 +1,9 @@
 package main
 
 import (
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -12,11 +14,10 @@ func instancesCommand() *cli.Command {
 		Name:      "instances",
 		Usage:     "list the instances of a service, and what is wrong with those that are not well",
 		ArgsUsage: "SERVICE",
-		Flags: withAPI(
+		Flags: withAPI(withOutput(
 			&cli.StringFlag{Name: "tag", EnvVars: []string{"ROLLCALL_INSTANCES_TAG"}, Usage: "only instances that bear `TAG`"},
 			&cli.BoolFlag{Name: "passing", EnvVars: []string{"ROLLCALL_INSTANCES_PASSING"}, Usage: "only instances whose checks all pass"},
-			outputFlag(),
-		),
+		)...),
 		Action: func(ctx *cli.Context) error {
 			args, err := arguments(ctx, "SERVICE")
 			if err != nil {
@@ -55,7 +56,17 @@ type instanceLine struct {
 	Status            string
 	Tags              []string
 	Meta              map[string]string
+	Weight            int    // of its answers while it passes
 	Complaint         string `json:",omitempty"` // the check that is not passing, and its output
+}
+
+// meta returns the metadata as KEY=VALUE, in the order of the keys.
+func (l *instanceLine) meta() string {
+	var all []string
+	for _, key := range slices.Sorted(maps.Keys(l.Meta)) {
+		all = append(all, key+"="+l.Meta[key])
+	}
+	return strings.Join(all, ",")
 }
 
 func printInstances(ctx *cli.Context, instances []*entry) error {
@@ -63,13 +74,21 @@ func printInstances(ctx *cli.Context, instances []*entry) error {
 	for n, i := range instances {
 		lines[n] = instanceLine{
 			ID: i.Service.ID, Node: i.Node.Node, Address: i.address(), Port: i.Service.Port,
-			Status: i.status(), Tags: i.Service.Tags, Meta: i.Service.Meta, Complaint: i.complaint(),
+			Status: i.status(), Tags: i.Service.Tags, Meta: i.Service.Meta, Weight: i.Service.Weights.Passing, Complaint: i.complaint(),
 		}
 	}
 	return output(ctx, lines, func(t *table) {
-		t.row("ID", "NODE", "ADDRESS", "PORT", "STATUS", "TAGS", "COMPLAINT")
+		heading := []any{"ID", "NODE", "ADDRESS", "PORT", "STATUS", "TAGS"}
+		if t.wide {
+			heading = append(heading, "WEIGHT", "META")
+		}
+		t.heading(append(heading, "COMPLAINT")...)
 		for _, l := range lines {
-			t.row(l.ID, l.Node, l.Address, l.Port, l.Status, strings.Join(l.Tags, ","), l.Complaint)
+			cells := []any{l.ID, l.Node, l.Address, l.Port, inStatus(l.Status, l.Status), strings.Join(l.Tags, ",")}
+			if t.wide {
+				cells = append(cells, l.Weight, l.meta())
+			}
+			t.row(append(cells, l.Complaint)...)
 		}
 	})
 }

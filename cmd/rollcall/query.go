@@ -20,11 +20,10 @@ func queryCommand() *cli.Command {
 		ArgsUsage: "NAME [TYPE]",
 		Description: "A NAME without a dot is that of a service, in the zone of the rollcall that answers\n" +
 			"at --api. The TYPE is A unless it is given.",
-		Flags: withAPI(
-			outputFlag(),
+		Flags: withAPI(withOutput(
 			&cli.StringFlag{Name: "server", Value: "127.0.0.1:5300", EnvVars: []string{"ROLLCALL_SERVER"}, Usage: "`ADDRESS` to ask"},
 			&cli.BoolFlag{Name: "explain", EnvVars: []string{"ROLLCALL_EXPLAIN"}, Usage: "say for each instance that is not in the answer why"},
-		),
+		)...),
 		Action: query,
 	}
 }
@@ -140,7 +139,7 @@ func texts(rrs []dns.RR) []string {
 }
 
 func printAnswer(ctx *cli.Context, answer *answerText) error {
-	if wantsJSON(ctx) {
+	if forPrograms(ctx) {
 		if err := output(ctx, answer, nil); err != nil {
 			return err
 		}

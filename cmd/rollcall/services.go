@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -13,7 +14,7 @@ func servicesCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "services",
 		Usage: "list the services, and how many instances of each are well",
-		Flags: withAPI(outputFlag()),
+		Flags: withAPI(withOutput()...),
 		Action: func(ctx *cli.Context) error {
 			if _, err := arguments(ctx); err != nil {
 				return err
@@ -27,9 +28,17 @@ func servicesCommand() *cli.Command {
 				return err
 			}
 			return output(ctx, services, func(t *table) {
-				t.row("SERVICE", "INSTANCES", "PASSING", "WARNING", "CRITICAL", "TAGS")
+				heading := []any{"SERVICE", "INSTANCES", "PASSING", "WARNING", "CRITICAL", "TAGS"}
+				if t.wide {
+					heading = append(heading, "PORTS", "NODES")
+				}
+				t.heading(heading...)
 				for _, s := range services {
-					t.row(s.Service, s.Instances, s.Passing, s.Warning, s.Critical, strings.Join(s.Tags, ","))
+					cells := []any{s.Service, s.Instances, inStatus("passing", s.Passing), inStatus("warning", s.Warning), inStatus("critical", s.Critical), strings.Join(s.Tags, ",")}
+					if t.wide {
+						cells = append(cells, strings.Trim(fmt.Sprint(s.Ports), "[]"), strings.Join(s.Nodes, ","))
+					}
+					t.row(cells...)
 				}
 			})
 		},
@@ -41,6 +50,8 @@ type serviceCount struct {
 	Service                               string
 	Instances, Passing, Warning, Critical int
 	Tags                                  []string
+	Ports                                 []int    // that the instances are at, each once
+	Nodes                                 []string // that the instances are on, each once
 }
 
 func countServices(ctx *cli.Context, c *client) ([]serviceCount, error) {
@@ -75,5 +86,9 @@ func (s *serviceCount) count(instances []*entry) {
 		default:
 			s.Critical++
 		}
+		s.Ports, s.Nodes = append(s.Ports, i.Service.Port), append(s.Nodes, i.Node.Node)
 	}
+	slices.Sort(s.Ports)
+	slices.Sort(s.Nodes)
+	s.Ports, s.Nodes = slices.Compact(s.Ports), slices.Compact(s.Nodes)
 }

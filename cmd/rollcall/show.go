@@ -17,7 +17,7 @@ func showCommand() *cli.Command {
 		ArgsUsage: "config",
 		Description: "These are the settings in force, which check-config --print need not know: a reload may have failed,\n" +
 			"or have left some of them for the next start. What became of the last one is said on standard error.",
-		Flags: withAPI(outputFlag()),
+		Flags: withAPI(withOutput()...),
 		Action: func(ctx *cli.Context) error {
 			args, err := arguments(ctx, "config")
 			if err != nil {
@@ -34,11 +34,11 @@ func showCommand() *cli.Command {
 			if err := c.get(ctx.Context, "/v1/config", nil, &found); err != nil {
 				return err
 			}
-			if last := found.LastReload; last != nil && !wantsJSON(ctx) {
+			if last := found.LastReload; last != nil && !forPrograms(ctx) {
 				fmt.Fprintln(ctx.App.ErrWriter, "rollcall:", oneLine(sayReload(last)))
 			}
 			return output(ctx, found, func(t *table) {
-				t.row("SETTING", "VALUE", "SOURCE")
+				t.heading("SETTING", "VALUE", "SOURCE")
 				for _, s := range found.Settings {
 					t.row(s.Name, s.Value, s.Source)
 				}

@@ -20,12 +20,11 @@ func topCommand() *cli.Command {
 		Usage: "show the names that are asked for most",
 		Description: "Of the last minute, or the last hour, each with what is answered. Figures are those of a sample.\n" +
 			"On a terminal the list is renewed every 5 s until it is interrupted, elsewhere it is printed once.",
-		Flags: withAPI(
+		Flags: withAPI(withOutput(
 			&cli.BoolFlag{Name: "hour", EnvVars: []string{"ROLLCALL_TOP_HOUR"}, Usage: "of the last hour"},
 			&cli.BoolFlag{Name: "unknown", EnvVars: []string{"ROLLCALL_TOP_UNKNOWN"}, Usage: "only names that there are not"},
 			&cli.BoolFlag{Name: "once", EnvVars: []string{"ROLLCALL_TOP_ONCE"}, Usage: "print the list once, also on a terminal"},
-			outputFlag(),
-		),
+		)...),
 		Action: top,
 	}
 }
@@ -38,7 +37,7 @@ func top(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	renewed := !ctx.Bool("once") && !wantsJSON(ctx) && isTerminal(ctx.App.Writer) && os.Getenv("TERM") != "dumb"
+	renewed := !ctx.Bool("once") && !forPrograms(ctx) && isTerminal(ctx.App.Writer) && os.Getenv("TERM") != "dumb"
 	for {
 		var names admin.TopNames
 		if err := c.get(ctx.Context, "/v1/overview/names", nil, &names); err != nil {
@@ -67,12 +66,15 @@ func printTop(ctx *cli.Context, names admin.TopNames) error {
 	if ctx.Bool("unknown") {
 		list = window.Unknown
 	}
-	if !wantsJSON(ctx) {
+	if !forPrograms(ctx) {
 		rate := float64(window.Questions) / max(window.Seconds, 1)
 		fmt.Fprintf(ctx.App.Writer, "%.0f questions in %v, %.1f a second\n\n", float64(window.Questions), time.Duration(window.Seconds)*time.Second, rate)
 	}
+	if len(list) == 0 && !forPrograms(ctx) {
+		fmt.Fprintln(ctx.App.ErrWriter, "rollcall: no such name was asked for")
+	}
 	return output(ctx, list, func(t *table) {
-		t.row("NAME", "ANSWER", "SHARE", "PER SECOND")
+		t.heading("NAME", "ANSWER", "SHARE", "PER SECOND")
 		for _, n := range list {
 			t.row(n.Name, n.Kind, fmt.Sprintf("%.1f %%", 100*n.Share), fmt.Sprintf("%.1f", n.PerSecond))
 		}

@@ -48,7 +48,7 @@ func versionCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "version",
 		Usage: "print what this binary was made of",
-		Flags: []cli.Flag{outputFlag()},
+		Flags: withOutput(),
 		Action: func(ctx *cli.Context) error {
 			if _, err := arguments(ctx); err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ func watchCommand() *cli.Command {
 		ArgsUsage: "[SERVICE]",
 		Description: "A line a change, until it is interrupted. When the connection breaks it is made anew,\n" +
 			"and the changes that were missed are printed.",
-		Flags:  withAPI(outputFlag()),
+		Flags:  withAPI(withOutput()...),
 		Action: watch,
 	}
 }
@@ -116,11 +117,18 @@ func printChange(ctx *cli.Context, service, kind string, data []byte) error {
 	if service != "" && (c.Service == nil || !strings.EqualFold(c.Service.Service, service)) {
 		return nil
 	}
-	if wantsJSON(ctx) {
-		return json.NewEncoder(ctx.App.Writer).Encode(struct {
-			Event string
-			change
-		}{kind, c})
+	whole := struct {
+		Event string
+		change
+	}{kind, c}
+	switch ctx.String("output") {
+	case "json":
+		return json.NewEncoder(ctx.App.Writer).Encode(whole)
+	case "yaml":
+		if _, err := io.WriteString(ctx.App.Writer, "---\n"); err != nil {
+			return err
+		}
+		return printYAML(ctx.App.Writer, whole)
 	}
 	line := fmt.Sprintf("%d %s", c.Index, kind)
 	switch {
