@@ -24,7 +24,9 @@ type Overview struct {
 	Unready                         string     `json:",omitempty"` // why clients should go elsewhere
 	Stale                           *Staleness `json:",omitempty"` // nil: the view is the truth
 	MayWrite                        bool       // who asks may change something
+	ReloadFailed                    string     `json:",omitempty"` // why the configuration that was read last is not in force
 	Explains, Measures, Names       bool       // there is something at /v1/explain, at /v1/overview/traffic, at /v1/overview/names
+	Configures                      bool       // there is something at /v1/config
 }
 
 // Staleness is why the view may no longer be true.
@@ -56,6 +58,11 @@ func (s *Server) overview(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Ready != nil {
 		if err := s.cfg.Ready(); err != nil {
 			o.Unready = err.Error()
+		}
+	}
+	if o.Configures = s.cfg.Configuration != nil && caller.seesAll(); o.Configures {
+		if last := s.cfg.Configuration().LastReload; last != nil {
+			o.ReloadFailed = last.Error
 		}
 	}
 	if f := s.freshness(); f.Stale {

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +43,9 @@ func explains(t testing.TB) func(*Config) {
 	check(t, err)
 	return func(c *Config) {
 		c.Zone = "rollcall.internal."
+		c.Configuration = func() Configuration {
+			return Configuration{Settings: []Setting{{"ttl", "5s", "default"}, {"data-dir", "/var/lib/" + strings.Repeat("deep", 40), "rollcall.yaml:3:1"}}}
+		}
 		c.Explain = func(name, qtype string) (any, error) {
 			return z.Explain(c.Registry.View(), dns.Fqdn(name), dns.StringToType[qtype]), nil
 		}
@@ -301,6 +305,31 @@ func TestTheSwitchTakesAnInstanceOutAndPutsItBack(t *testing.T) {
 	b.quiet()
 }
 
+func TestTheSettingsAreShownAndAReloadThatFailed(t *testing.T) {
+	var failed atomic.Bool
+	e := start(t, func(c *Config) {
+		c.Configuration = func() Configuration {
+			now := Configuration{Settings: []Setting{{"ttl", "5s", "default"}, {"zone", "[corp.example]", "rollcall.yaml:3:1"}}}
+			if failed.Load() {
+				now.LastReload = &LastReload{At: time.Now(), Error: "rollcall.yaml:3:1: zone: it is <b>wrong"}
+			}
+			return now
+		}
+	})
+	b := browse(t, e.url+"/")
+	b.live()
+	b.click("nav a[data-view=settings]")
+	b.shows("#settings-reload", "As read at the start.")
+	b.shows(".settings", "5s")
+	b.write("#settings-filter", "YAML corp")
+	b.until(`document.querySelectorAll(".settings > div").length === 1`)
+	b.shows(".settings", "rollcall.yaml:3:1")
+	failed.Store(true)
+	b.shows("#banners", "zone: it is <b>wrong")
+	b.shows("#settings-reload", "As it was: a reload failed at")
+	b.quiet()
+}
+
 func TestANameIsTested(t *testing.T) {
 	e := start(t, explains(t))
 	e.register("web-1", "web", "passing", "")
@@ -401,7 +430,7 @@ const faintTexts = `(() => {
 func TestThePageFitsAPhone(t *testing.T) {
 	e := start(t, explains(t))
 	e.register("web-1", "web-with-a-name-that-is-rather-long-for-a-small-screen", "critical", strings.Repeat("refused", 40), "blue")
-	for _, path := range []string{"/", "/?service=web-with-a-name-that-is-rather-long-for-a-small-screen", "/?view=test&name=web.service.rollcall.internal", "/?view=traffic"} {
+	for _, path := range []string{"/", "/?service=web-with-a-name-that-is-rather-long-for-a-small-screen", "/?view=test&name=web.service.rollcall.internal", "/?view=traffic", "/?view=settings"} {
 		b := browse(t, e.url+path, screen(360, 740, 2, true))
 		b.live()
 		b.until(`document.querySelector("main section:not([hidden])").innerText.length > 20`)
@@ -415,7 +444,7 @@ func TestThePageFitsAPhone(t *testing.T) {
 func TestThePageNamesWhatCanBeUsed(t *testing.T) {
 	e := start(t, explains(t))
 	e.register("web-1", "web", "critical", "refused", "blue")
-	for _, path := range []string{"/?service=web", "/?view=test&name=web.service.rollcall.internal", "/?view=traffic"} {
+	for _, path := range []string{"/?service=web", "/?view=test&name=web.service.rollcall.internal", "/?view=traffic", "/?view=settings"} {
 		b := browse(t, e.url+path)
 		b.live()
 		unnamed := value[[]string](b, `[...document.querySelectorAll("a, button, input, select, [role=switch]")].filter((e) =>

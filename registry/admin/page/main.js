@@ -11,6 +11,7 @@ import { servicesKnown, showServices } from "./services.js";
 import { isOpen, showDetail, tick } from "./detail.js";
 import { showQuestion } from "./question.js";
 import { showTraffic } from "./traffic.js";
+import { showSettings } from "./settings.js";
 import { drawTruth, truth } from "./truth.js";
 import { setServerTime } from "./time.js";
 
@@ -21,7 +22,7 @@ let shownView = "";
 // draw shows the view that the URL names.
 function draw() {
   const { view } = place();
-  for (const id of ["services", "test", "traffic"]) $(id).hidden = id !== view;
+  for (const id of ["services", "test", "traffic", "settings"]) $(id).hidden = id !== view;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.dataset.view === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -44,6 +45,7 @@ function draw() {
   }
   if (view === "test") showQuestion(truth.overview);
   if (view === "traffic") showTraffic(truth.overview);
+  if (view === "settings") showSettings(truth.overview);
 }
 
 // loadOverview asks how the server itself is.
@@ -56,6 +58,8 @@ async function loadOverview() {
     $("where").replaceChildren(...[["node", overview.Node], ["datacenter", overview.Datacenter], ["zone", overview.Zone]]
       .filter(([, value]) => value).map(([what, value]) => h("span", {}, `${what} `, h("b", {}, value))));
     for (const link of document.querySelectorAll("body > footer a")) link.hidden = hasToken();
+    document.querySelector("nav a[data-view=settings]").hidden = !overview.Configures;
+    if (before && place().view === "settings") showSettings(overview, true);
     $("version").textContent = `rollcall ${overview.Version}`;
     if (!before) {
       draw();

@@ -6,7 +6,7 @@ const listeners = [];
 // place reads the URL.
 export function place() {
   const p = new URLSearchParams(location.search);
-  const view = ["services", "test", "traffic"].includes(p.get("view")) ? p.get("view") : "services";
+  const view = ["services", "test", "traffic", "settings"].includes(p.get("view")) ? p.get("view") : "services";
   return {
     view, q: p.get("q") ?? "", status: p.get("status") ?? "", sort: p.get("sort") ?? "",
     service: p.get("service") ?? "", name: p.get("name") ?? "", type: p.get("type") ?? "",
@@ -18,7 +18,7 @@ export function place() {
 export function href(changes) {
   const next = { ...place(), ...changes };
   const p = new URLSearchParams();
-  const keep = { services: ["q", "status", "sort", "service"], test: ["view", "name", "type"], traffic: ["view", "span"] };
+  const keep = { services: ["q", "status", "sort", "service"], test: ["view", "name", "type"], traffic: ["view", "span"], settings: ["view", "q"] };
   for (const key of keep[next.view]) if (next[key]) p.set(key, next[key]);
   const query = p.toString();
   return query ? `/?${query}` : "/";

@@ -54,5 +54,6 @@ function reasons() {
     ]);
   }
   if (overview?.Unready) all.push(["Clients are sent elsewhere.", overview.Unready]);
+  if (overview?.ReloadFailed) all.push(["The configuration that was read last is wrong, and not in force.", overview.ReloadFailed]);
   return all;
 }
