@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 	"time"
@@ -93,8 +95,34 @@ func (t *target) register(ctx context.Context, line *numbered) error {
 	case t.agents[node]:
 		return nil
 	}
-	_, err := t.client.put(ctx, "/v1/catalog/register", nil, line.body)
+	body := line.body
+	if t.node != "" {
+		var err error
+		if body, err = withoutEnds(body); err != nil {
+			return err
+		}
+	}
+	_, err := t.client.put(ctx, "/v1/catalog/register", nil, body)
 	return err
+}
+
+// withoutEnds returns a line whose maintenances last until somebody ends them: Consul's
+// do, and it takes no field that it does not know.
+func withoutEnds(body map[string]json.RawMessage) (map[string]json.RawMessage, error) {
+	var checks []map[string]json.RawMessage
+	if len(body["Checks"]) == 0 {
+		return body, nil
+	}
+	if err := json.Unmarshal(body["Checks"], &checks); err != nil {
+		return nil, err
+	}
+	for _, c := range checks {
+		delete(c, "Until")
+	}
+	text, err := json.Marshal(checks)
+	body = maps.Clone(body)
+	body["Checks"] = text
+	return body, err
 }
 
 // forever is the TTL of a check that nothing says how to run: it keeps the status

@@ -263,6 +263,24 @@ func TestWhatIsOnTheNodeOfAnotherAgentIsNotImported(t *testing.T) {
 	command(t, "import", "--api", agents[0].Address(), file(t, `{"Node":"n2","Address":"127.0.0.1"}`))
 }
 
+// TestAMaintenanceWithAnEndIsImportedWithoutIt, as Consul has no place for one.
+func TestAMaintenanceWithAnEndIsImportedWithoutIt(t *testing.T) {
+	agent, first := consultest.Start(t, ""), running(t)
+	here := "http://" + first.adminAddr().String()
+	put(t, here+"/v1/catalog/register", object{"Node": "far", "Address": "10.9.9.9", "Service": object{"ID": "web-1", "Service": "web"}})
+	put(t, here+"/v1/agent/service/register", object{"ID": "db-1", "Name": "db"})
+	put(t, here+"/v1/agent/service/maintenance/db-1?enable=true&reason=painting&for=2h", nil)
+	exported, _ := command(t, "export", first.api())
+	if !strings.Contains(exported, `"Until"`) {
+		t.Fatalf("no maintenance with an end was exported:\n%s", exported)
+	}
+	command(t, "import", "--api", agent.Address(), file(t, exported))
+	entries, _, err := agent.API.Health().Service("db", "", false, nil)
+	if err != nil || len(entries) != 1 || entries[0].Checks.AggregatedStatus() != api.HealthMaint {
+		t.Errorf("Consul has %v, %v", entries, err)
+	}
+}
+
 // TestTheSignOfAnAgentIsNotImported, because Consul removes nodes that bear it and
 // have no agent.
 func TestTheSignOfAnAgentIsNotImported(t *testing.T) {
