@@ -3,6 +3,7 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,11 +13,14 @@ import (
 	"github.com/rollcall-dns/rollcall/registry"
 )
 
+// noRoom is the error of a write to a full disk.
+var noRoom = &fs.PathError{Op: "write", Path: fileName, Err: syscall.ENOSPC}
+
 func TestFullDiskRefusesWritesAndRecovers(t *testing.T) {
 	r := open(t, t.TempDir())
 	enrol(t, r, web("a"))
 	before, commit := r.View(), r.store.commit
-	r.store.commit = func(tx *bbolt.Tx) error { return errors.Join(syscall.ENOSPC, tx.Rollback()) }
+	r.store.commit = func(tx *bbolt.Tx) error { return errors.Join(noRoom, tx.Rollback()) }
 	if err := r.Register(t.Context(), web("b")); registry.CodeOf(err) != registry.Full {
 		t.Errorf("the error is %v", err)
 	}
@@ -28,36 +32,44 @@ func TestFullDiskRefusesWritesAndRecovers(t *testing.T) {
 }
 
 func TestFailedSyncEndsAllWrites(t *testing.T) {
-	dir := t.TempDir()
-	r := open(t, dir)
-	enrol(t, r, web("a"))
-	commit := r.store.commit
-	r.store.commit = func(tx *bbolt.Tx) error { return errors.Join(syscall.EIO, tx.Rollback()) }
-	for range 2 {
-		if err := r.Register(t.Context(), web("b")); registry.CodeOf(err) != registry.Unavailable {
-			t.Errorf("the error is %v", err)
+	for _, failure := range []error{
+		syscall.EIO,
+		syscall.ENOSPC, // of the sync, where the file system looks for room late
+		syscall.EDQUOT,
+		&fs.PathError{Op: "sync", Path: fileName, Err: syscall.ENOSPC},
+	} {
+		dir := t.TempDir()
+		r := open(t, dir)
+		enrol(t, r, web("a"))
+		commit := r.store.commit
+		r.store.commit = func(tx *bbolt.Tx) error { return errors.Join(failure, tx.Rollback()) }
+		for range 2 {
+			if err := r.Register(t.Context(), web("b")); registry.CodeOf(err) != registry.Unavailable {
+				t.Errorf("the error is %v", err)
+			}
+			r.store.commit = commit
 		}
-		r.store.commit = commit
-	}
-	if !errors.Is(r.Err(), syscall.EIO) {
-		t.Errorf("Err is %v", r.Err())
-	}
-	if err := r.SetStatus(t.Context(), registry.StatusUpdate{CheckID: "service:a", Status: registry.Passing}); err != nil {
-		t.Errorf("a heartbeat that says nothing new: %v", err)
-	}
-	closed(t, r)
-	r = open(t, dir)
-	enrol(t, r, web("b"))
-	if r.View().InstancesLen() != 2 || r.Err() != nil {
-		t.Errorf("after a restart: %d instances, %v", r.View().InstancesLen(), r.Err())
+		if !errors.Is(r.Err(), failure) {
+			t.Errorf("Err is %v", r.Err())
+		}
+		if err := r.SetStatus(t.Context(), registry.StatusUpdate{CheckID: "service:a", Status: registry.Passing}); err != nil {
+			t.Errorf("a heartbeat that says nothing new: %v", err)
+		}
+		closed(t, r)
+		r = open(t, dir)
+		enrol(t, r, web("b"))
+		if r.View().InstancesLen() != 2 || r.Err() != nil {
+			t.Errorf("after a restart: %d instances, %v", r.View().InstancesLen(), r.Err())
+		}
+		closed(t, r)
 	}
 }
 
-// A sync can fail when the file has taken the write already.
+// A write can fail when the file has taken it already.
 func TestNothingIsBuiltOnARefusedWrite(t *testing.T) {
 	r := open(t, t.TempDir())
 	commit := r.store.commit
-	r.store.commit = func(tx *bbolt.Tx) error { return errors.Join(commit(tx), syscall.ENOSPC) }
+	r.store.commit = func(tx *bbolt.Tx) error { return errors.Join(commit(tx), noRoom) }
 	if err := r.Register(t.Context(), web("a")); registry.CodeOf(err) != registry.Full {
 		t.Errorf("the error is %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync/atomic"
 	"syscall"
@@ -80,7 +81,7 @@ func (s *store) save(u *registry.Update) error {
 		s.metrics.wrote(time.Since(start), s.db)
 		return nil
 	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if noRoomToWrite(err) {
 		return registry.Errorf(registry.Full, "store in %s: %w", s.path, err)
 	}
 	// After a failed sync nobody knows what is on disk, and trying again would
@@ -88,6 +89,14 @@ func (s *store) save(u *registry.Update) error {
 	s.wedged = errors.Is(err, errPanic)
 	s.broken.Store(&failure{err})
 	return registry.Errorf(registry.Unavailable, "store in %s: %w", s.path, err)
+}
+
+// noRoomToWrite tells whether a write found the disk full, which leaves the file as
+// it was. A sync that says so has failed like any other: nobody knows what is on disk.
+func noRoomToWrite(err error) bool {
+	var call *fs.PathError
+	return errors.As(err, &call) && call.Op == "write" &&
+		(errors.Is(call, syscall.ENOSPC) || errors.Is(call, syscall.EDQUOT))
 }
 
 // write is one transaction of bbolt; next is what the file then says of itself.

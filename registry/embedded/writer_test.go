@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -117,7 +116,7 @@ func TestRefusedGroupLeavesTheOthersOfItAlone(t *testing.T) {
 	commit, full := r.store.commit, false // all but what keeps the writer busy
 	r.store.commit = func(tx *bbolt.Tx) error {
 		if full {
-			return syscall.ENOSPC
+			return noRoom
 		}
 		full = true
 		return commit(tx)
