@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -76,6 +78,43 @@ func TestNothingIsBuiltOnARefusedWrite(t *testing.T) {
 	r.store.commit = commit
 	if err := r.Register(t.Context(), web("b")); registry.CodeOf(err) != registry.Unavailable {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// What is written to a file that has no name any more, nobody finds after a restart.
+func TestNothingIsWrittenToAFileThatIsNotInItsPlace(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	r := open(t, dir)
+	enrol(t, r, web("a"))
+	before := r.View()
+	refused := func(what string) {
+		t.Helper()
+		err := r.Register(t.Context(), web("b"))
+		if registry.CodeOf(err) != registry.Unavailable || !strings.Contains(err.Error(), "not in its place") {
+			t.Errorf("%s: the error is %v", what, err)
+		}
+		if r.View() != before {
+			t.Errorf("%s: the View changed", what)
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Rename(dir, dir+".away"))
+	refused("the directory is gone")
+	must(os.Mkdir(dir, 0o700))
+	refused("another directory is there")
+	must(os.WriteFile(filepath.Join(dir, fileName), nil, 0o600))
+	refused("another file is there")
+	must(os.RemoveAll(dir))
+	must(os.Rename(dir+".away", dir))
+	enrol(t, r, web("b"))
+	closed(t, r)
+	if r = open(t, dir); r.View().InstancesLen() != 2 {
+		t.Errorf("after a restart there are %d instances, want 2", r.View().InstancesLen())
 	}
 }
 

@@ -220,6 +220,9 @@ func (s *store) open(path string) error {
 		if err != nil {
 			return classify(path, err)
 		}
+		if s.file, err = os.Stat(path); err != nil {
+			return err
+		}
 		return s.read()
 	})
 	if errors.Is(err, errPanic) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -42,6 +43,7 @@ type summary struct {
 type store struct {
 	path    string
 	db      *bbolt.DB
+	file    os.FileInfo // of what db has open
 	logger  *slog.Logger
 	metrics *metrics
 	summary summary                  // what the file says of itself
@@ -73,6 +75,9 @@ func (s *store) save(u *registry.Update) error {
 	if broken := s.broken.Load(); broken != nil {
 		return registry.Errorf(registry.Unavailable, "the registry takes no writes until rollcall is restarted: %w", broken.error)
 	}
+	if err := s.inPlace(); err != nil {
+		return registry.Errorf(registry.Unavailable, "store in %s: %w", s.path, err)
+	}
 	start := time.Now()
 	next := s.summary
 	err := guard(func() error { return s.write(u, &next) })
@@ -89,6 +94,19 @@ func (s *store) save(u *registry.Update) error {
 	s.wedged = errors.Is(err, errPanic)
 	s.broken.Store(&failure{err})
 	return registry.Errorf(registry.Unavailable, "store in %s: %w", s.path, err)
+}
+
+// inPlace fails where the file was removed or moved: it can be written to all the
+// same, but nobody would find it after a restart.
+func (s *store) inPlace() error {
+	now, err := os.Stat(s.path)
+	if err == nil && !os.SameFile(s.file, now) {
+		err = errors.New("another file is there")
+	}
+	if err != nil {
+		return fmt.Errorf("the registry's file is not in its place: %w", err)
+	}
+	return nil
 }
 
 // noRoomToWrite tells whether a write found the disk full, which leaves the file as
