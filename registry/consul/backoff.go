@@ -25,9 +25,9 @@ const (
 	retryService = 10 * time.Second // between two tries of one of many watches
 	retryWide    = 2 * time.Second  // between two tries of one of the three that see Consul return
 
-	// reconnectEvery spreads the watches that come back after an outage: fifty
-	// connections a second.
-	reconnectEvery = 20 * time.Millisecond
+	// reconnectEvery spreads the watches that come back after an outage: with what
+	// else connects then, there are fifty connections a second at most.
+	reconnectEvery = 22 * time.Millisecond
 )
 
 // backoff counts failures in a row. Its waits are fully jittered: those who
