@@ -37,15 +37,16 @@ type backoff struct {
 	failures int
 }
 
-// failed returns how long to wait after one more failure, and never less than
-// the server asked for.
+// failed returns how long to wait after one more failure. What the server asked
+// for comes first, so that of those who were told the same not all ask at once when
+// it is over: the first of them finds out for all whether they may.
 func (b *backoff) failed(retryAfter time.Duration) time.Duration {
 	ceiling := b.most
 	if b.failures < 16 {
 		ceiling = min(b.most, retryBase<<b.failures)
 	}
 	b.failures++
-	return max(retryAfter, rand.N(ceiling))
+	return retryAfter + rand.N(ceiling)
 }
 
 func (b *backoff) succeeded() { b.failures = 0 }

@@ -27,8 +27,16 @@ func TestBackoffIsJitteredBelowADoublingCeiling(t *testing.T) {
 	if d := b.failed(0); d > 10*time.Second {
 		t.Errorf("after a thousand failures the wait is %v", d)
 	}
-	if d := b.failed(42 * time.Second); d != 42*time.Second {
-		t.Errorf("the server wants 42 s, the wait is %v", d)
+	told := make(map[time.Duration]bool)
+	for range 10 {
+		d := b.failed(42 * time.Second)
+		if d < 42*time.Second || d >= 52*time.Second {
+			t.Errorf("the server wants 42 s, the wait is %v", d)
+		}
+		told[d] = true
+	}
+	if len(told) == 1 {
+		t.Errorf("ten who were told to wait 42 s all wait %v", b.failed(42*time.Second))
 	}
 	b.succeeded()
 	if d := b.failed(0); d >= 100*time.Millisecond {
