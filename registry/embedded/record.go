@@ -2,11 +2,14 @@ package embedded
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"github.com/rollcall-dns/rollcall/registry"
 )
@@ -156,9 +159,13 @@ func instanceKey(i *registry.Instance) []byte {
 	return []byte(strings.ToLower(i.Node) + "\x00" + i.ID)
 }
 
+// recordText is how the text of a record is written, and read: times in nanoseconds,
+// as they have always been, maps in an order, and what is no UTF-8 replaced.
+var recordText = json.JoinOptions(jsonv1.FormatDurationAsNano(true), json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+
 // encode returns the record of a value under a key.
 func encode(key []byte, value any) ([]byte, error) {
-	text, err := json.Marshal(value)
+	text, err := json.Marshal(value, recordText)
 	if err != nil {
 		return nil, fmt.Errorf("encode %q: %w", key, err)
 	}
@@ -172,7 +179,7 @@ func decode(key, record []byte, value any) error {
 	if len(record) < 4 || digest(record) != checksum(key, record[4:]) {
 		return fmt.Errorf("%w: the record %q is not what was written", errDamaged, key)
 	}
-	if err := json.Unmarshal(record[4:], value); err != nil {
+	if err := json.Unmarshal(record[4:], value, recordText); err != nil {
 		return fmt.Errorf("%w: the record %q: %w", errDamaged, key, err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"reflect"
 	"testing"
@@ -98,10 +99,47 @@ func fill(t *testing.T, v reflect.Value) {
 }
 
 func TestRecordOfAPlainInstanceIsSmall(t *testing.T) {
-	text, err := json.Marshal(recordOfInstance(&registry.Instance{Node: "n1", ID: "web-1", Service: "web", Port: 80}))
+	record, err := encode([]byte("key"), recordOfInstance(&registry.Instance{Node: "n1", ID: "web-1", Service: "web", Port: 80}))
 	want := `{"Node":"n1","ID":"web-1","Service":"web","Port":80,"Weights":{"Passing":0,"Warning":0},"CreateIndex":0,"ModifyIndex":0}`
-	if err != nil || string(text) != want {
-		t.Errorf("the text is %s, %v\nwant %s", text, err, want)
+	if err != nil || string(record[4:]) != want {
+		t.Errorf("the text is %s, %v\nwant %s", record[4:], err, want)
+	}
+}
+
+// The first files were written by encoding/json, which writes some characters in
+// another way.
+func TestRecordsThatEncodingJSONWroteAreRead(t *testing.T) {
+	key := []byte("key")
+	want := instanceRecord{
+		Node: "n1", ID: "web-1", Service: "web", Tags: []string{"<a>&\u2028", "\x00\"\\ü"}, Meta: map[string]string{"b": "\t", "a": "🦆"},
+		Weights: registry.Weights{Passing: 1},
+		Checks: []checkRecord{{
+			ID: "c", Status: registry.Critical, Since: time.Unix(1700000000, 123).UTC(), Output: "no: \ufffd",
+			Definition: definitionRecord{TTL: 90*time.Minute + time.Nanosecond, Header: map[string][]string{"Host": {"a"}}},
+		}},
+		ModifyIndex: 1<<64 - 1,
+	}
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got instanceRecord
+	if err := decode(key, append(binary.BigEndian.AppendUint32(nil, checksum(key, text)), text...), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error("(-want +got)\n" + diff)
+	}
+}
+
+func TestTextThatIsNoUTF8IsKeptAsFarAsItIs(t *testing.T) {
+	record, err := encode([]byte("key"), recordOfInstance(&registry.Instance{ID: "web\xff"}))
+	var got instanceRecord
+	if err == nil {
+		err = decode([]byte("key"), record, &got)
+	}
+	if err != nil || got.ID != "web\ufffd" {
+		t.Errorf("it is %q, %v", got.ID, err)
 	}
 }
 
