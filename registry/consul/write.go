@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,13 +15,8 @@ import (
 )
 
 // What is registered on the agent's own node goes to the agent, which runs its
-// checks and tells the servers; what is on other nodes goes to the catalog. An
-// agent answers before the catalog knows: a write is done here only when the
-// View shows it, so that whoever was answered reads the own write.
-
-// shownWithin is how long a write waits to be seen. What an agent has accepted
-// it will tell the servers in its own time, if they are away.
-const shownWithin = 2 * time.Second
+// checks and tells the servers; what is on other nodes goes to the catalog. Either
+// way a write is done when it is shown (shown.go).
 
 type tokenKey struct{}
 
@@ -58,6 +51,14 @@ func (r *Registry) local(node string) bool {
 
 // errUnconditional: Consul's agent takes no condition, and to look before is not the same.
 var errUnconditional = registry.Errorf(registry.Invalid, "in front of Consul a registration cannot be made conditional: its agent knows no conditions")
+
+// errNoEnd is because Consul has no place for the end, and nobody would hold to it while
+// rollcall is away.
+var errNoEnd = registry.Errorf(registry.Invalid, "Consul knows no maintenance that ends by itself: begin it without a time, and end it when it is over")
+
+// errNodeMaintenance is because Consul's client does that with its own token alone, and
+// not with the caller's.
+var errNodeMaintenance = registry.Errorf(registry.Invalid, "the maintenance of an agent's node is for its agent: consul maint -enable, or -disable")
 
 // Register implements registry.Registry.
 func (r *Registry) Register(ctx context.Context, reg registry.Registration) error {
@@ -98,178 +99,6 @@ func (r *Registry) Register(ctx context.Context, reg registry.Registration) erro
 	}
 	r.awaitShown(ctx, key, key == "", func(v *registry.View) bool { return shows(v, node, &reg) })
 	return nil
-}
-
-// ownChecks splits a registration's checks into those of its instance and others.
-func ownChecks(reg *registry.Registration) (own, others []registry.Check) {
-	for _, c := range reg.Checks {
-		if i := reg.Instance; i != nil && (c.InstanceID == i.ID || c.InstanceID == "" && c.Service == "") {
-			own = append(own, c)
-		} else {
-			others = append(others, c)
-		}
-	}
-	for n := range own {
-		if own[n].ID == "" {
-			own[n].ID = "service:" + reg.Instance.ID
-			if len(own) > 1 {
-				own[n].ID += fmt.Sprint(":", n+1)
-			}
-		}
-	}
-	return own, others
-}
-
-// errNoEnd is because Consul has no place for the end, and nobody would hold to it while
-// rollcall is away.
-var errNoEnd = registry.Errorf(registry.Invalid, "Consul knows no maintenance that ends by itself: begin it without a time, and end it when it is over")
-
-// errNodeMaintenance is because Consul's client does that with its own token alone, and
-// not with the caller's.
-var errNodeMaintenance = registry.Errorf(registry.Invalid, "the maintenance of an agent's node is for its agent: consul maint -enable, or -disable")
-
-func (r *Registry) registerAtAgent(ctx context.Context, reg *registry.Registration) error {
-	agent := r.client.Agent()
-	own, others := ownChecks(reg)
-	if i := reg.Instance; i != nil {
-		s := &api.AgentServiceRegistration{
-			ID: i.ID, Name: i.Service, Tags: i.Tags, Port: i.Port, Ports: servicePorts(i.Ports), Address: i.Address, Meta: i.Meta,
-			EnableTagOverride: i.EnableTagOverride, TaggedAddresses: taggedAddresses(i.TaggedAddresses),
-		}
-		if i.Weights != (registry.Weights{}) {
-			s.Weights = &api.AgentWeights{Passing: i.Weights.Passing, Warning: i.Weights.Warning}
-		}
-		for k := range own {
-			s.Checks = append(s.Checks, agentCheck(&own[k]))
-		}
-		options := api.ServiceRegisterOpts{ReplaceExistingChecks: reg.ReplaceChecks, Token: tokenOf(ctx)}
-		if err := agent.ServiceRegisterOpts(s, options.WithContext(ctx)); err != nil {
-			return err
-		}
-	}
-	for k := range others {
-		c := &others[k]
-		if id, ok := strings.CutPrefix(c.ID, registry.ServiceMaintenancePrefix); ok {
-			if err := agent.EnableServiceMaintenanceOpts(id, cmp.Or(c.Notes, c.Output), r.asReader(ctx)); err != nil {
-				return err
-			}
-			continue
-		}
-		if c.ID == registry.NodeMaintenance {
-			return errNodeMaintenance
-		}
-		check := &api.AgentCheckRegistration{ID: c.ID, Name: cmp.Or(c.Name, c.ID), ServiceID: c.InstanceID, AgentServiceCheck: *agentCheck(c)}
-		check.Notes, check.AgentServiceCheck.Notes = check.AgentServiceCheck.Notes, ""
-		if err := agent.CheckRegisterOpts(check, r.asReader(ctx)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// agentCheck writes a check as the agent takes it. A DNS probe, which it does
-// not have, is a heartbeat for it that rollcall gives.
-func agentCheck(c *registry.Check) *api.AgentServiceCheck {
-	d := c.Definition
-	out := &api.AgentServiceCheck{
-		CheckID: c.ID, Name: c.Name, Notes: c.Notes, Status: c.Status.String(),
-		HTTP: d.HTTP, Method: d.Method, Header: d.Header, Body: d.Body, TCP: d.TCP, UDP: d.UDP,
-		GRPC: d.GRPC, GRPCUseTLS: d.GRPCUseTLS, TLSServerName: d.TLSServerName, TLSSkipVerify: d.TLSSkipVerify,
-		TTL: duration(d.TTL), Interval: duration(d.Interval), Timeout: duration(d.Timeout),
-		SuccessBeforePassing: d.SuccessBeforePassing, FailuresBeforeWarning: d.FailuresBeforeWarning,
-		FailuresBeforeCritical:         d.FailuresBeforeCritical,
-		DeregisterCriticalServiceAfter: duration(d.DeregisterCriticalServiceAfter),
-	}
-	if d.Kind() == "dns" {
-		out.Notes = formatProbe(d)
-		out.TTL, out.Interval, out.Timeout = duration(3*d.Interval+cmp.Or(d.Timeout, d.Interval)), "", ""
-	}
-	return out
-}
-
-func duration(d time.Duration) string {
-	if d == 0 {
-		return ""
-	}
-	return d.String()
-}
-
-func taggedAddresses(in map[string]registry.TaggedAddress) map[string]api.ServiceAddress {
-	out := make(map[string]api.ServiceAddress, len(in))
-	for tag, a := range in {
-		out[tag] = api.ServiceAddress{Address: a.Address, Port: a.Port}
-	}
-	return out
-}
-
-func (r *Registry) registerInCatalog(ctx context.Context, reg *registry.Registration) error {
-	n := reg.Node
-	out := &api.CatalogRegistration{
-		Node: n.Name, ID: n.ID, Address: n.Address, TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta, Datacenter: r.config.Datacenter,
-	}
-	if n.Address == "" {
-		known := r.View().Node(n.Name)
-		if known == nil {
-			return &registry.Error{Code: registry.Invalid, Field: "Address", Message: fmt.Sprintf("Address of the new node %q is missing", n.Name)}
-		}
-		out.Node, out.ID, out.Address, out.SkipNodeUpdate = known.Name, known.ID, known.Address, true
-	}
-	if i := reg.Instance; i != nil {
-		weights := i.Weights
-		if weights == (registry.Weights{}) {
-			weights = registry.Weights{Passing: 1, Warning: 1}
-		}
-		out.Service = &api.AgentService{
-			ID: i.ID, Service: i.Service, Tags: i.Tags, Meta: i.Meta, Port: i.Port, Ports: servicePorts(i.Ports), Address: i.Address,
-			TaggedAddresses: taggedAddresses(i.TaggedAddresses), EnableTagOverride: i.EnableTagOverride,
-			Weights: api.AgentWeights{Passing: weights.Passing, Warning: weights.Warning},
-		}
-	}
-	own, others := ownChecks(reg)
-	for k := range own {
-		own[k].InstanceID, own[k].Service = reg.Instance.ID, reg.Instance.Service
-	}
-	for _, c := range append(own, others...) {
-		status := c.Status
-		if before := r.View().Check(out.Node, c.ID); status == 0 && before != nil {
-			status = before.Status
-		}
-		out.Checks = append(out.Checks, catalogCheck(out.Node, &c, cmp.Or(status, registry.Critical), c.Output))
-	}
-	if _, err := r.client.Catalog().Register(out, r.asWriter(ctx)); err != nil {
-		return err
-	}
-	if reg.Instance == nil || !reg.ReplaceChecks {
-		return nil
-	}
-	before := r.View().Instance(out.Node, reg.Instance.ID)
-	if before == nil {
-		return nil
-	}
-	for _, c := range before.Checks {
-		if slices.ContainsFunc(own, func(o registry.Check) bool { return o.ID == c.ID }) {
-			continue
-		}
-		d := &api.CatalogDeregistration{Node: out.Node, CheckID: c.ID, Datacenter: r.config.Datacenter}
-		if _, err := r.client.Catalog().Deregister(d, r.asWriter(ctx)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func catalogCheck(node string, c *registry.Check, status registry.Status, output string) *api.HealthCheck {
-	d := c.Definition
-	return &api.HealthCheck{
-		Node: node, CheckID: c.ID, Name: cmp.Or(c.Name, c.ID), Notes: c.Notes, Status: status.String(), Output: output,
-		ServiceID: c.InstanceID, ServiceName: c.Service, Type: cmp.Or(c.Type, d.Kind()),
-		Definition: api.HealthCheckDefinition{
-			HTTP: d.HTTP, Method: d.Method, Header: d.Header, Body: d.Body, TCP: d.TCP, UDP: d.UDP,
-			GRPC: d.GRPC, GRPCUseTLS: d.GRPCUseTLS, TLSServerName: d.TLSServerName, TLSSkipVerify: d.TLSSkipVerify,
-			IntervalDuration: d.Interval, TimeoutDuration: d.Timeout,
-			DeregisterCriticalServiceAfterDuration: d.DeregisterCriticalServiceAfter,
-		},
-	}
 }
 
 // Deregister implements registry.Registry.
@@ -377,86 +206,6 @@ func (r *Registry) SetStatus(ctx context.Context, u registry.StatusUpdate) error
 	return nil
 }
 
-// serviceOf returns the service that a check alone is registered for, in lower
-// case; empty for a node's.
-func (r *Registry) serviceOf(node string, c *registry.Check) string {
-	id := c.InstanceID
-	if maintained, ok := strings.CutPrefix(c.ID, registry.ServiceMaintenancePrefix); ok {
-		id = maintained
-	}
-	if i := r.View().Instance(node, id); i != nil {
-		return lower(i.Service)
-	}
-	return lower(c.Service)
-}
-
-// shows tells whether a View shows what was registered.
-func shows(v *registry.View, node string, reg *registry.Registration) bool {
-	if i := reg.Instance; i != nil {
-		now := v.Instance(node, i.ID)
-		if now == nil || now.Service != i.Service || now.Port != i.Port || now.Address != i.Address || !maps.Equal(now.Meta, i.Meta) {
-			return false
-		}
-		if !i.EnableTagOverride && !slices.Equal(now.Tags, i.Tags) {
-			return false
-		}
-		if i.Weights != (registry.Weights{}) && now.Weights != i.Weights {
-			return false
-		}
-	} else if v.Node(node) == nil {
-		return false
-	}
-	own, others := ownChecks(reg)
-	for _, c := range append(own, others...) {
-		if c.ID != "" && v.Check(node, c.ID) == nil {
-			return false
-		}
-	}
-	return true
-}
-
-// awaitShown brings the View up to date until it shows a write: by asking for
-// the service, and for the three wide questions where that is not enough.
-func (r *Registry) awaitShown(ctx context.Context, key string, wide bool, shown func(*registry.View) bool) {
-	ctx, cancel := context.WithTimeout(ctx, shownWithin)
-	defer cancel()
-	for pause := 2 * time.Millisecond; !shown(r.View()); pause = min(2*pause, 100*time.Millisecond) {
-		if key != "" {
-			r.freshen(ctx, key)
-		}
-		if wide && !shown(r.View()) {
-			exchange(ctx, r, question{path: allServices, consistent: true}, &r.services, r.applyServices)
-			exchange(ctx, r, question{path: allNodes, consistent: true}, &r.nodes, r.applyNodes)
-			if key == "" {
-				exchange(ctx, r, question{path: allChecks, consistent: true}, &r.checks, r.applyChecks)
-			}
-		}
-		if shown(r.View()) {
-			return
-		}
-		if sleep(ctx, pause) != nil {
-			r.log.Warn("Consul has accepted a write that its catalog does not show yet", "service", key)
-			return
-		}
-	}
-}
-
-// freshen asks the leader for a service now.
-func (r *Registry) freshen(ctx context.Context, key string) error {
-	r.mu.Lock()
-	t := (*r.tracked.Load())[key]
-	if t == nil {
-		t = r.track(map[string]string{key: key + "\x00"})[0]
-	}
-	r.mu.Unlock()
-	_, _, err := exchange(ctx, r, question{path: servicePath(t.name), consistent: true}, &t.floor,
-		func(entries *list[entry], a answer) (bool, error) { return r.applyEntries(t, entries, a) })
-	if err != nil {
-		return refused("asking Consul for a service", err)
-	}
-	return nil
-}
-
 // refused turns what Consul answers into an Error.
 func refused(doing string, err error) error {
 	var own *registry.Error
@@ -481,11 +230,4 @@ func refused(doing string, err error) error {
 		return registry.Errorf(registry.Invalid, "%s: %s", doing, text)
 	}
 	return registry.Errorf(registry.Unavailable, "%s: %s", doing, text)
-}
-
-func servicePorts(ours []registry.Port) (theirs api.ServicePorts) {
-	for _, p := range ours {
-		theirs = append(theirs, api.ServicePort(p))
-	}
-	return theirs
 }
