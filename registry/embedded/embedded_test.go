@@ -428,8 +428,17 @@ func TestDirectoryThatCannotBeMade(t *testing.T) {
 }
 
 func BenchmarkLoad(b *testing.B) {
+	dir := fleet(b)
+	for b.Loop() {
+		closed(b, open(b, dir))
+	}
+}
+
+// fleet returns a directory in which 100,000 instances are registered.
+func fleet(b *testing.B) (dir string) {
+	b.Helper()
 	const instances = 100_000
-	dir := b.TempDir()
+	dir = b.TempDir()
 	r := open(b, dir)
 	var clients sync.WaitGroup
 	for c := range 256 {
@@ -443,9 +452,7 @@ func BenchmarkLoad(b *testing.B) {
 	}
 	clients.Wait()
 	closed(b, r)
-	for b.Loop() {
-		closed(b, open(b, dir))
-	}
+	return dir
 }
 
 // Records are decoded in batches, side by side.

@@ -215,6 +215,7 @@ func (s *store) raiseIndex() error {
 // error is errDamaged where the file is not what was written.
 func (s *store) open(path string) error {
 	s.db = nil
+	readAhead(path)
 	err := guard(func() (err error) {
 		s.db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
 		if err != nil {
