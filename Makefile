@@ -9,7 +9,7 @@ CGO     := $(shell go env CGO_ENABLED)
 RACE    := $(if $(filter 1,$(CGO)),-race)
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test chaos soak lint consul traefik consul-template envoy-config fuzz bench bench-scale bench-peers plots cover vulncheck release reproduce clean
+.PHONY: help build run test chaos soak promises lint consul traefik consul-template envoy-config fuzz bench bench-scale bench-peers plots cover vulncheck release reproduce clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  make %-16s %s\n' "$$target" "$$text"; done
@@ -34,6 +34,11 @@ SOAK_TIME ?= 24h
 
 soak: ## have rollcall do everything at half load for SOAK_TIME, and print how its memory grows
 	SOAK_TIME=$(SOAK_TIME) go test ./testdata/chaos -run '^TestSoak$$' -v -count 1 -timeout 0
+
+promises: build consul ## run the tests that docs/reliability.md names in their long form, and print their figures; it takes an hour
+	@mkdir -p bin
+	ROLLCALL_LONG=1 go test -v -p 1 -count 1 -timeout 3h -run "^($$(grep -o 'Test[A-Z][A-Za-z0-9]*' docs/reliability.md | sort -u | paste -s -d '|'))$$" ./... >bin/promises.txt 2>&1; \
+		status=$$?; grep -vE '^=== |no test(s to run| files)|^PASS$$' bin/promises.txt; exit $$status
 
 lint: ## gofmt, go vet and staticcheck
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted >&2; exit 1; }
