@@ -145,7 +145,7 @@ func TestASecondaryAnswersLikeTheZone(t *testing.T) {
 // isMadeUp tells whether a name means something that nobody has registered: several
 // tags, or an address.
 func isMadeUp(v *registry.View, name string) bool {
-	before, isService := strings.CutSuffix(name, ".service.consul.")
+	before, isService := strings.CutSuffix(strings.Replace(name, ".http.port.", ".", 1), ".service.consul.")
 	if strings.Contains(name, ".addr.") {
 		return true
 	}

@@ -13,6 +13,8 @@ import (
 // section 9), and for the name above it.
 func (r *resolution) browse(before []string) *Answer {
 	switch {
+	case r.port != "":
+		return r.noPorts()
 	case len(before) == 0:
 		return r.nonTerminal(nil)
 	case len(before) > 1 || before[0] != "_services":
@@ -38,7 +40,7 @@ func (r *resolution) browse(before []string) *Answer {
 func (r *resolution) list(s *registry.Service) *Answer {
 	endpoints := r.endpoints(s, nil, "")
 	if len(endpoints) == 0 {
-		return r.noData(s.Stamp, r.noInstance())
+		return r.none(s, s.Stamp)
 	}
 	seen := make(map[string]bool, len(endpoints))
 	records := make([]Record, 0, len(endpoints))
@@ -77,7 +79,7 @@ func (r *resolution) instance(id, service string) *Answer {
 func (r *resolution) instanceOf(s *registry.Service, id string) *Answer {
 	endpoints := r.endpoints(s, nil, id)
 	if len(endpoints) == 0 {
-		return r.noData(s.Stamp, r.noInstance())
+		return r.none(s, s.Stamp)
 	}
 	switch r.qtype {
 	case dns.TypeSRV:

@@ -21,6 +21,21 @@ func (r *resolution) enter(labels []string) (a *Answer, ok bool) {
 	return nil, true
 }
 
+// elsewhere answers for the name of another datacenter, which others end in.
+func (r *resolution) elsewhere(labels []string) *Answer {
+	if _, known := r.datacenter(labels); !known {
+		return r.formless(labels)
+	}
+	if r.port != "" { // which is for that datacenter to know
+		if a, ok := r.enter(labels); !ok {
+			return a
+		}
+	}
+	a := r.nonTerminal(nil)
+	a.Cacheable = false // nothing tells when it is gone
+	return a
+}
+
 // datacenter returns the View of another datacenter, named DC or DC.dc, and
 // whether there is one.
 func (r *resolution) datacenter(labels []string) (v *registry.View, known bool) {

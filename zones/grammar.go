@@ -1,6 +1,10 @@
 package zones
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/miekg/dns"
+)
 
 // answer reads the labels that stand before the zone:
 //
@@ -25,7 +29,7 @@ func (r *resolution) answer(labels []string) *Answer {
 	case len(labels) == 0 && r.port == "":
 		return r.apex()
 	case len(labels) == 0:
-		return r.nonTerminal(r.v.ServicesStamp())
+		return r.nonTerminal(nil)
 	case len(labels) == 1 && labels[0] == "ns" && r.port == "":
 		return r.ns()
 	case labels[len(labels)-1] == "port" && r.port == "" && !r.isLocal(labels[len(labels)-1:]):
@@ -41,26 +45,31 @@ func (r *resolution) answer(labels []string) *Answer {
 	case at < 0 && r.isLocal(labels):
 		return r.nonTerminal(nil)
 	case at < 0:
-		if _, known := r.datacenter(labels); known {
-			a := r.nonTerminal(nil)
-			a.Cacheable = false // nothing tells when it is gone
-			return a
-		}
-		return r.formless(labels)
-	case !r.isLocal(labels[at+1:]):
-		if a, ok := r.enter(labels[at+1:]); !ok {
-			return a
+		return r.elsewhere(labels)
+	case r.isLocal(labels[at+1:]):
+		return r.here(labels[:at+1])
+	}
+	a, ok := r.enter(labels[at+1:])
+	if ok {
+		if a = r.here(labels[:at+1]); a != nil && a.Stamp == nil {
+			a.Cacheable = false // what is there in every datacenter goes with this one
 		}
 	}
+	return a
+}
+
+// here reads the labels before the datacenter, which end in what the name is about.
+func (r *resolution) here(labels []string) *Answer {
+	at := len(labels) - 1
 	if labels[at][0] == '_' {
-		return r.underscored(labels[:at+1])
+		return r.underscored(labels)
 	}
 	before := labels[:at]
 	switch kind := labels[at]; {
 	case kind == "service":
 		return r.serviceName(before)
 	case r.port != "":
-		return r.noName(r.because("only services have ports with names"))
+		return r.noPorts()
 	}
 	switch kind := labels[at]; kind {
 	case "node":
@@ -79,12 +88,25 @@ func (r *resolution) ofPort(labels []string) *Answer {
 	n := len(labels)
 	switch {
 	case n == 0 && r.v.HasPorts():
-		return r.nonTerminal(r.v.ServicesStamp())
-	case n == 0 || !r.v.HasPort(labels[n-1]):
-		return r.noName(r.because("no instance has a port of the name ").labels(labels[max(n-1, 0):]...))
+		return r.nonTerminal(r.v.Stamp())
+	case n == 0:
+		return r.noName(r.because("no instance has a port with a name"))
 	}
 	r.port = labels[n-1]
-	return r.answer(labels[:n-1])
+	a := r.answer(labels[:n-1])
+	switch {
+	case a == nil || a.Rcode != dns.RcodeSuccess:
+	case !r.v.HasPort(r.port): // in the datacenter that the name is of
+		return r.noName(r.because("no instance has a port of the name ").labels(r.port))
+	case r.about.service == nil:
+		a.Stamp = r.v.Stamp() // names that others end in go with the last port of that name
+	}
+	return a
+}
+
+// noPorts answers for a name with a port that is of no service.
+func (r *resolution) noPorts() *Answer {
+	return r.noName(r.because("only services have ports with names"))
 }
 
 // IsKind tells whether a label, in any case, says what a name is about, so that no

@@ -102,8 +102,11 @@ func name(labels ...string) string {
 	return string(b)
 }
 
-// ofServices are the types that names of services have records of.
-var ofServices = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeTXT, dns.TypeSVCB, dns.TypeHTTPS, dns.TypePTR}
+// The types that names of services have records of, and those of instances.
+var (
+	ofServices  = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeTXT, dns.TypeSVCB, dns.TypeHTTPS, dns.TypePTR}
+	ofInstances = []uint16{dns.TypeSRV, dns.TypeTXT}
+)
 
 // service asks for all names that a service is found by. To ask for each of its tags
 // and instances as anybody else does would take a look at all instances each time;
@@ -116,10 +119,10 @@ func (l *listing) service(s *section, service *registry.Service) {
 	plain := short && self[0] != '_'
 	long := name(strings.Split(self, ".")...) + name("service")
 	endpoints, _ := l.z.endpointsOf(l.v, service)
-	l.everywhere(s, endpoints, nil, long)
+	l.everywhere(s, endpoints, nil, ofServices, long)
 	if short {
 		for _, protocol := range [...]string{"_tcp", "_udp"} {
-			l.everywhere(s, endpoints, nil, name("_"+self, protocol), name("_"+self, protocol)+name("service"))
+			l.everywhere(s, endpoints, nil, ofServices, name("_"+self, protocol), name("_"+self, protocol)+name("service"))
 		}
 	}
 	for tag, some := range group(endpoints, func(i *registry.Instance) []string { return i.Tags }) {
@@ -130,9 +133,9 @@ func (l *listing) service(s *section, service *registry.Service) {
 		if !plain {
 			find = nil
 		}
-		l.everywhere(s, some, find, name(strings.Split(tag, ".")...)+long)
+		l.everywhere(s, some, find, ofServices, name(strings.Split(tag, ".")...)+long)
 		if short && !strings.Contains(tag, ".") && tag != "tcp" && tag != "udp" {
-			l.everywhere(s, some, find, name("_"+self, "_"+tag), name("_"+self, "_"+tag)+name("service"))
+			l.everywhere(s, some, find, ofServices, name("_"+self, "_"+tag), name("_"+self, "_"+tag)+name("service"))
 		}
 	}
 	if short {
@@ -148,12 +151,9 @@ func (l *listing) instances(s *section, service *registry.Service, endpoints []r
 			r.among = slices.Clone(one)
 			return r.instanceOf(service, id)
 		}
-		for _, place := range l.places() {
-			for _, protocol := range [...]string{"_tcp", "_udp"} {
-				n := name(id, "_"+self, protocol)
-				l.ask(s, n+place, find, dns.TypeSRV, dns.TypeTXT)
-				l.ask(s, n+name("service")+place, find, dns.TypeSRV, dns.TypeTXT)
-			}
+		for _, protocol := range [...]string{"_tcp", "_udp"} {
+			n := name(id, "_"+self, protocol)
+			l.everywhere(s, one, find, ofInstances, n, n+name("service"))
 		}
 	}
 }
@@ -173,9 +173,9 @@ func group(endpoints []registry.Endpoint, words func(*registry.Instance) []strin
 	return groups
 }
 
-// everywhere asks for names of a service, with and without the datacenter, and of
-// each of the endpoints' ports.
-func (l *listing) everywhere(s *section, endpoints []registry.Endpoint, find func(*resolution) *Answer, names ...string) {
+// everywhere asks for records of names of a service, with and without the datacenter,
+// and of each of the endpoints' ports.
+func (l *listing) everywhere(s *section, endpoints []registry.Endpoint, find func(*resolution) *Answer, types []uint16, names ...string) {
 	var ports []string
 	for _, e := range endpoints {
 		for _, p := range e.Instance.Ports {
@@ -186,9 +186,9 @@ func (l *listing) everywhere(s *section, endpoints []registry.Endpoint, find fun
 	}
 	for _, place := range l.places() {
 		for _, n := range names {
-			l.ask(s, n+place, find, ofServices...)
+			l.ask(s, n+place, find, types...)
 			for _, port := range ports {
-				l.ask(s, n+place+name(port, "port"), ofPort(find, port), ofServices...)
+				l.ask(s, n+place+name(port, "port"), ofPort(find, port), types...)
 			}
 		}
 	}

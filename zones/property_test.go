@@ -34,6 +34,7 @@ func names() (names []string) {
 		for _, tag := range append(slices.Clone(someTags), "nil", "x") {
 			names = append(names, tag+"."+s+".service", "_"+s+"._"+tag, "_"+s+"._"+tag+".service", "_"+tag)
 		}
+		names = append(names, "nil.not."+s+".service", "v1.not.eu."+s+".service")
 		names = append(names, "_"+s+"._tcp", "_"+s+"._udp.service.dc1")
 		for _, id := range someIDs {
 			names = append(names, strings.ReplaceAll(id, ".", `\.`)+"._"+s+"._tcp")
@@ -41,6 +42,9 @@ func names() (names []string) {
 	}
 	for _, n := range append(slices.Clone(someNodes), "nil") {
 		names = append(names, n+".node", n+".node.dc1")
+	}
+	for _, n := range slices.Concat(names, []string{"service", "_tcp", "_services._dns-sd._udp", "dc1"}) {
+		names = append(names, n+".http.port")
 	}
 	for i, n := range names {
 		names[i] = n + ".consul."
@@ -66,13 +70,18 @@ func change(t *rapid.T, tx *registry.Txn) {
 			port(rapid.IntRange(80, 81).Draw(t, "port")),
 			tags(rapid.SliceOfNDistinct(rapid.SampledFrom(someTags), 0, 2, rapid.ID).Draw(t, "tags")...),
 			rapid.SampledFrom([]func(*registry.Instance){
-				passing, passing, warning, critical, maintained, meta("k=v"), tagged("lan_ipv4", "10.0.0.4"),
+				passing, passing, warning, critical, maintained, meta("k=v"), tagged("lan_ipv4", "10.0.0.4"), webPort, webPort,
 			}).Draw(t, "edit")))
 	case "delete node":
 		tx.DeleteNode(rapid.SampledFrom(someNodes).Draw(t, "node"))
 	case "delete instance":
 		tx.DeleteInstance(rapid.SampledFrom(someNodes).Draw(t, "on"), rapid.SampledFrom(someIDs).Draw(t, "id"))
 	}
+}
+
+// webPort gives an instance a port with a name.
+func webPort(i *registry.Instance) {
+	i.Ports = []registry.Port{{Name: "http", Port: i.Port, Default: true}}
 }
 
 // world draws a View.
@@ -84,7 +93,8 @@ func world(t *rapid.T) *registry.View {
 	return tx.Commit().View
 }
 
-func worldZones(t *testing.T) *Zones { return consul(t, "alt.test.") }
+// One of the zones is below a name that a service may have.
+func worldZones(t *testing.T) *Zones { return consul(t, "alt.test.", "deep.web.service.consul.") }
 
 func TestEverySRVTargetResolves(t *testing.T) {
 	z := worldZones(t)
@@ -144,6 +154,22 @@ func TestAboveANameThatExistsAllNamesExist(t *testing.T) {
 				}
 				if a.Rcode != dns.RcodeSuccess && len(a.Records) == 0 { // behind a CNAME it is of the last name
 					rt.Errorf("%s exists, and above it %s", name, render(a))
+				}
+			}
+		}
+	})
+}
+
+func TestWhetherANameExistsDependsOnNoType(t *testing.T) {
+	z := worldZones(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		v := world(rt)
+		for _, name := range names() {
+			first := z.Resolve(v, question(t, name+" A"))
+			for _, qtype := range someTypes[1:] {
+				a := z.Resolve(v, question(t, name+" "+qtype))
+				if a.Rcode != first.Rcode && len(a.Records)+len(first.Records) == 0 { // behind a CNAME it is of the last name
+					rt.Errorf("%s A\n%sand %s\n%s", name, render(first), qtype, render(a))
 				}
 			}
 		}

@@ -44,7 +44,7 @@ func (r *resolution) find() *Answer {
 	a := r.look()
 	if a == nil && r.z.sizes.has(len(r.wire)) && r.z.above[r.wire] {
 		a = r.nonTerminal(nil) // another of the zones is below
-		a.Cacheable = r.zone.file == nil
+		a.Cacheable = false    // and the name itself may be registered, or be put into a file
 	}
 	return a
 }

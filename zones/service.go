@@ -92,15 +92,9 @@ func (r *resolution) labelled(service string) *registry.Service {
 // instances answers with the instances of a service that may be used and are
 // selected.
 func (r *resolution) instances(s *registry.Service, tags selection, stamp *registry.Stamp) *Answer {
-	if r.port != "" && !slices.ContainsFunc(s.Instances, func(i *registry.Instance) bool { return i.PortNamed(r.port) > 0 }) {
-		return r.noName(r.because("no instance of ").text(lower(s.Name)).text(" has a port of the name ").labels(r.port))
-	}
 	endpoints := r.endpoints(s, tags, "")
-	switch {
-	case len(endpoints) == 0 && r.port != "":
-		return r.noData(stamp, "no instance that may be used has a port of the name "+r.port)
-	case len(endpoints) == 0:
-		return r.noData(stamp, r.noInstance())
+	if len(endpoints) == 0 {
+		return r.none(s, stamp)
 	}
 	switch r.qtype {
 	case dns.TypeSRV:
@@ -111,6 +105,19 @@ func (r *resolution) instances(s *registry.Service, tags selection, stamp *regis
 		return r.positive(r.texts(endpoints), stamp)
 	}
 	return r.addressesOf(endpoints, stamp) // which may be an alias, for whatever type is asked
+}
+
+// none answers where no instance of a service may be used, or none of those has the
+// port that is asked for.
+func (r *resolution) none(s *registry.Service, stamp *registry.Stamp) *Answer {
+	switch {
+	case r.port == "":
+		return r.noData(stamp, r.noInstance())
+	case slices.ContainsFunc(s.Instances, func(i *registry.Instance) bool { return i.PortNamed(r.port) > 0 }):
+		return r.noData(stamp, "no instance that may be used has a port of the name "+show(r.port))
+	}
+	// The name is there as long as others have the port.
+	return r.noData(r.v.Stamp(), "no instance of "+show(strings.Split(lower(s.Name), ".")...)+" has a port of the name "+show(r.port))
 }
 
 // endpoints returns the instances that may be used, and makes them the subject
