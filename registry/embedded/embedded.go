@@ -98,7 +98,8 @@ func Open(ctx context.Context, config Config) (*Registry, error) {
 	return r, nil
 }
 
-// registerOwnNode makes sure that the own node is there and is as configured.
+// registerOwnNode makes sure that the own node is there and is as configured. What
+// was registered of it beside that stays.
 func (r *Registry) registerOwnNode(ctx context.Context, node registry.Node) error {
 	if node.Name == "" {
 		name, err := os.Hostname()
@@ -110,6 +111,14 @@ func (r *Registry) registerOwnNode(ctx context.Context, node registry.Node) erro
 	r.node = node.Name
 	if node.Address == "" {
 		node.Address = "127.0.0.1"
+	}
+	if known := r.View().Node(node.Name); known != nil {
+		if node.Meta == nil {
+			node.Meta = known.Meta
+		}
+		if node.TaggedAddresses == nil {
+			node.TaggedAddresses = known.TaggedAddresses
+		}
 	}
 	err := r.Register(ctx, registry.Registration{Node: node})
 	switch registry.CodeOf(err) {

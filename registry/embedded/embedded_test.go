@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,6 +85,21 @@ func TestWhatWasAnsweredSurvivesARestart(t *testing.T) {
 	}
 	if got := r.View().Index(); got < index {
 		t.Errorf("the index went back from %d to %d", index, got)
+	}
+}
+
+func TestWhatWasRegisteredOfTheOwnNodeSurvivesARestart(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	own := registry.Node{
+		Name: r.Node(), ID: "5ca1ab1e", Address: "127.0.0.1",
+		Meta: map[string]string{"rack": "3"}, TaggedAddresses: map[string]string{"lan_ipv6": "::1"},
+	}
+	enrol(t, r, registry.Registration{Node: own})
+	closed(t, r)
+	n := open(t, dir).View().Node(own.Name)
+	if n.ID != own.ID || !maps.Equal(n.Meta, own.Meta) || !maps.Equal(n.TaggedAddresses, own.TaggedAddresses) {
+		t.Errorf("after a restart the node is %+v", n)
 	}
 }
 
