@@ -210,6 +210,38 @@ func malformedCases() (cases []wireCase) {
 	} {
 		cases = append(cases, wireCase{name: "RFC 9267: " + name, query: query, wants: all(rcode(dns.RcodeFormatError), counts(0, 0))})
 	}
+	at := len(asks(apex, dns.TypeSOA)) // where the first record begins
+	of := func(kind uint16, data ...byte) []byte {
+		return append([]byte{0, byte(kind >> 8), byte(kind), 0, 1, 0, 0, 0, 0, byte(len(data) >> 8), byte(len(data))}, data...)
+	}
+	for name, octets := range map[string][]byte{
+		"a name that leads to its own label":     append([]byte{1, 'a', 0xc0, byte(at)}, record...),
+		"a name that leads into itself":          append([]byte{3, 'a', 'b', 'c', 3, 'd', 'e', 'f', 0xc0, byte(at + 4)}, record...),
+		"a name that leads into the header":      append([]byte{0xc0, 2}, record...),
+		"a name that leads to the header":        append([]byte{0xc0, 0}, record...),
+		"a name of 256 octets behind a pointer":  append(append(bytes.Repeat(append([]byte{63}, bytes.Repeat([]byte{'a'}, 63)...), 3), append([]byte{58}, append(bytes.Repeat([]byte{'a'}, 58), 0xc0, 12)...)...), record...),
+		"an address of 3 octets":                 of(dns.TypeA, 1, 2, 3),
+		"an address of no octets":                of(dns.TypeA),
+		"an address of version 6 with 4 octets":  of(dns.TypeAAAA, 1, 2, 3, 4),
+		"a name server whose name leads to it":   of(dns.TypeNS, 0xc0, byte(at+11)),
+		"a name server whose name leads ahead":   of(dns.TypeNS, 0xff, 0xff),
+		"a name server and an octet":             of(dns.TypeNS, 0xc0, 12, 0),
+		"an alias without a name":                of(dns.TypeCNAME),
+		"a mail exchange without a name":         of(dns.TypeMX, 0, 1),
+		"a start of authority with half numbers": of(dns.TypeSOA, append([]byte{0xc0, 12, 0xc0, 12}, make([]byte, 19)...)...),
+	} {
+		for section, place := range []string{"answer", "authority", "additional"} {
+			query := asks(apex, dns.TypeSOA, withCount(section+1, 1), withOctets(octets...))
+			cases = append(cases, wireCase{name: "RFC 9267: " + name + ", as " + place, query: query, wants: all(rcode(dns.RcodeFormatError), counts(0, 0))})
+		}
+	}
+	for name, octets := range map[string][]byte{
+		"an address": of(dns.TypeA, 1, 2, 3, 4), "an alias": of(dns.TypeCNAME, 0xc0, 12), "a mail exchange": of(dns.TypeMX, 0, 1, 0xc0, 12),
+		"a start of authority": of(dns.TypeSOA, append([]byte{0xc0, 12, 1, 'a', 0xc0, 12}, make([]byte, 20)...)...), "a type without a form": of(65280, 0xff, 0xff),
+	} {
+		query := asks(apex, dns.TypeSOA, withCount(1, 1), withOctets(octets...))
+		cases = append(cases, wireCase{name: "RFC 1035 4.1: " + name + " in a query means nothing", query: query, wants: all(rcode(dns.RcodeSuccess), counts(1, 0))})
+	}
 	chain := asks(apex, dns.TypeSOA, withCount(3, 500))
 	for range 500 { // each name points to the one before
 		chain = append(append(chain, 0xc0, headerSize), record...)

@@ -30,6 +30,7 @@ type query struct {
 	size  int               // of key up to the type; 0: no question was read
 	keyed int               // and all in all, as it is the cache's key
 	end   int               // where the question ends in msg
+	hops  int               // behind pointers, that may be read yet
 	qtype uint16
 	class uint16
 	hash  uint64 // of key, for a worker with a Front
@@ -79,7 +80,7 @@ const keepaliveOption = 6
 // read reads a packet with a whole header. It returns false where the packet is
 // malformed; what was read until then stays in q.
 func (q *query) read(msg []byte) bool {
-	q.msg, q.size, q.end, q.pending = msg, 0, headerSize, nil
+	q.msg, q.size, q.end, q.pending, q.hops = msg, 0, headerSize, nil, maxHops
 	q.co, q.signed, q.keepalive, q.padded = false, false, false, false
 	q.bare, q.tsig, q.signer = false, false, nil
 	q.edns, q.do, q.version, q.udpSize, q.cookie, q.known = false, false, 0, 0, nil, false
@@ -170,33 +171,6 @@ func lower(to, name []byte) {
 	}
 }
 
-// skipRecord returns where the record at an offset ends.
-func (q *query) skipRecord(at int) (end int, ok bool) {
-	msg := q.msg
-	for start := at; ; {
-		if at >= len(msg) || at-start > maxName {
-			return 0, false
-		}
-		switch c := int(msg[at]); {
-		case c == 0:
-			at++
-		case c <= maxLabel:
-			at += 1 + c
-			continue
-		case c >= pointerBits && at+2 <= len(msg) && int(binary.BigEndian.Uint16(msg[at:])&0x3fff) < at:
-			at += 2
-		default:
-			return 0, false
-		}
-		break
-	}
-	if at+10 > len(msg) {
-		return 0, false
-	}
-	at += 10 + int(binary.BigEndian.Uint16(msg[at+8:]))
-	return at, at <= len(msg)
-}
-
 // readAdditional reads a record of the additional section: OPT for what it says,
 // others for where they end.
 func (q *query) readAdditional(at int) (end int, ok bool) {
@@ -217,17 +191,6 @@ func (q *query) readAdditional(at int) (end int, ok bool) {
 	q.version = msg[at+6]
 	q.do, q.co = msg[at+7]&0x80 != 0, msg[at+7]&0xc0 == 0xc0
 	return end, q.readOptions(msg[at+11 : end])
-}
-
-// typeOf returns the type of a record that was skipped.
-func (q *query) typeOf(at int) uint16 {
-	for q.msg[at] != 0 && q.msg[at] <= maxLabel {
-		at += 1 + int(q.msg[at])
-	}
-	if q.msg[at] != 0 { // a pointer
-		at++
-	}
-	return binary.BigEndian.Uint16(q.msg[at+1:])
 }
 
 // readOptions reads the options of an OPT record, of which only cookies mean

@@ -367,9 +367,15 @@ func TestNoQueryTakesLong(t *testing.T) {
 	for name, part := range map[string]func(at int) []byte{
 		"pointers to the pointer before": func(at int) []byte { return record(byte(0xc0|(at-14)>>8), byte(at-14)) },
 		"pointers to the question":       func(int) []byte { return record(0xc0, headerSize) },
-		"long names":                     func(int) []byte { return record(append(bytes.Repeat([]byte{1, 'a'}, 126), 0)...) },
-		"long names with a pointer":      func(int) []byte { return record(append(bytes.Repeat([]byte{1, 'a'}, 126), 0xc0, headerSize)...) },
-		"roots":                          func(int) []byte { return record(0) },
+		"pointers to a long name": func(at int) []byte {
+			if at < 255+headerSize {
+				return record(append(bytes.Repeat([]byte{1, 'a'}, 126), 0)...)
+			}
+			return record(0xc0, byte(len(asks(apex, dns.TypeSOA))))
+		},
+		"long names":                func(int) []byte { return record(append(bytes.Repeat([]byte{1, 'a'}, 126), 0)...) },
+		"long names with a pointer": func(int) []byte { return record(append(bytes.Repeat([]byte{1, 'a'}, 126), 0xc0, headerSize)...) },
+		"roots":                     func(int) []byte { return record(0) },
 	} {
 		query, n := asks(apex, dns.TypeSOA), 0
 		for len(query) < 64_000 {

@@ -110,7 +110,7 @@ func withoutCookie(reply []byte) []byte {
 
 // sorted brings the records of each section of a reply into one order.
 func sorted(reply []byte) []byte {
-	q := query{msg: reply}
+	q := query{msg: reply, hops: maxHops}
 	q.readQuestion()
 	at, out := q.end, slices.Clone(reply[:q.end])
 	for section := 6; section < headerSize; section += 2 {
