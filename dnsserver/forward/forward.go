@@ -220,8 +220,10 @@ func (a *Asker) Looped(name []byte) bool {
 	}
 	label := string(name[1 : 1+2*markerSize])
 	for _, u := range a.upstreams() {
-		if u.marker == label {
+		if marker := u.marker.Load(); marker != nil && *marker == label {
+			u.returned.Store(true)
 			if !u.loops.Swap(true) {
+				a.metrics.loops.Inc()
 				a.logger.Error("an upstream sends back here what it is asked; it is asked no more until that has an end", "upstream", u.name)
 			}
 			return true

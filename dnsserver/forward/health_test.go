@@ -1,10 +1,16 @@
 package forward
 
 import (
+	"context"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -86,6 +92,185 @@ func TestAnUpstreamThatAsksUsIsAskedNoMore(t *testing.T) {
 	if a.Looped([]byte(wire(strings.Repeat("0", 2*markerSize) + ".example."))) {
 		t.Error("a name that somebody guesses counts as a loop")
 	}
+}
+
+// relay is an upstream in a bubble of synctest: over pipes, so that its time is the
+// bubble's. It may be changed while it is asked.
+type relay struct {
+	handle  atomic.Pointer[func(*dns.Msg) *dns.Msg]
+	queries atomic.Int32 // but those of rollcall itself
+	probes  sync.Map     // the names of these that are asked for once
+}
+
+func newRelay(t testing.TB, a *Asker, handle func(*dns.Msg) *dns.Msg) *relay {
+	r := &relay{}
+	r.answer(handle)
+	a.upstreams()[0].open = func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		go r.serve(t, theirs)
+		return ours, nil
+	}
+	return r
+}
+
+// answer makes it answer so; nil: it says nothing.
+func (r *relay) answer(handle func(*dns.Msg) *dns.Msg) { r.handle.Store(&handle) }
+
+func (r *relay) serve(t testing.TB, conn net.Conn) {
+	defer conn.Close()
+	buffer := make([]byte, 4096)
+	for {
+		n, err := conn.Read(buffer)
+		m := new(dns.Msg)
+		if err != nil || m.Unpack(buffer[:n]) != nil {
+			return
+		}
+		switch name := m.Question[0].Name; m.Question[0].Qtype {
+		case dns.TypeHINFO:
+			if _, again := r.probes.LoadOrStore(name, true); again {
+				t.Errorf("%s is asked for twice, and others may have kept that it does not exist", name)
+			}
+		case dns.TypeA:
+			r.queries.Add(1)
+		}
+		if answer := (*r.handle.Load())(m); answer != nil {
+			packed, _ := answer.Pack()
+			_, _ = conn.Write(packed)
+		}
+	}
+}
+
+// back answers as an upstream does that asks us.
+func back(t testing.TB, a *Asker) func(*dns.Msg) *dns.Msg {
+	return func(m *dns.Msg) *dns.Msg {
+		q := of(strings.ToLower(m.Question[0].Name), m.Question[0].Qtype)
+		if a.Looped(q.Name) {
+			return new(dns.Msg).SetRcode(m, dns.RcodeRefused)
+		}
+		f, stale := a.Ask(context.Background(), q)
+		r := sent(t, q, f, stale)
+		r.Id, r.Question = m.Id, m.Question
+		return r
+	}
+}
+
+func silent(*dns.Msg) *dns.Msg { return nil }
+
+func well(m *dns.Msg) *dns.Msg { return reply(m, "192.0.2.1") }
+
+// TestAnUpstreamThatAsksUsLaterIsAskedNoMore has an upstream come to ask us long
+// after the start, and has it stop doing so.
+func TestAnUpstreamThatAsksUsLaterIsAskedNoMore(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		before func(*dns.Msg) *dns.Msg
+		asked  bool // by clients meanwhile
+		within time.Duration
+	}{
+		{"after it was silent", silent, true, 5 * time.Second},
+		{"after it was silent, and nobody asked", silent, false, 2*loopInterval + loopTime},
+		{"after it was well", well, true, 2*loopInterval + loopTime},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAsker(t, "192.0.2.53")
+				r := newRelay(t, a, row.before)
+				run(t, a)
+				names := 0
+				client := func() *dns.Msg {
+					names++
+					return ask(t, a, of(fmt.Sprintf("%d.example.", names), dns.TypeA))
+				}
+				for range 20 {
+					if row.asked {
+						client()
+					}
+					time.Sleep(5 * time.Second)
+				}
+				r.answer(back(t, a))
+				began := time.Now()
+				u := a.upstreams()[0]
+				for !u.loops.Load() && time.Since(began) < 10*time.Minute {
+					time.Sleep(10 * time.Millisecond)
+				}
+				took := time.Since(began)
+				t.Logf("a loop that begins %s is found after %v", row.name, took)
+				if took > row.within {
+					t.Fatalf("the loop is found after %v", took)
+				}
+				asked := r.queries.Load()
+				for range 60 {
+					if m := client(); m.Rcode != dns.RcodeServerFailure {
+						t.Errorf("the answer is %v", m)
+					}
+					time.Sleep(10 * time.Second)
+				}
+				t.Logf("and then it is asked %d questions in 10 minutes", r.queries.Load()-asked)
+				if n := r.queries.Load() - asked; n > 0 {
+					t.Errorf("it is asked %d questions more", n)
+				}
+				r.answer(well)
+				began = time.Now()
+				for client().Rcode != dns.RcodeSuccess && time.Since(began) < 10*time.Minute {
+					time.Sleep(time.Second)
+				}
+				t.Logf("one that asks us no longer is asked again after %v", time.Since(began))
+				if time.Since(began) > 2*loopInterval+loopTime || u.down.Load() {
+					t.Errorf("it is asked again after %v, and is down: %v", time.Since(began), u.down.Load())
+				}
+			})
+		})
+	}
+}
+
+// TestAnUpstreamThatOnlyAnswersClientsAnswers has an upstream drop what rollcall asks
+// for its own sake, as those may that serve a few names alone.
+func TestAnUpstreamThatOnlyAnswersClientsAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAsker(t, "192.0.2.53")
+		newRelay(t, a, func(m *dns.Msg) *dns.Msg {
+			if m.Question[0].Qtype == dns.TypeA {
+				return well(m)
+			}
+			return nil
+		})
+		run(t, a)
+		for range mostFailures {
+			a.failed(a.upstreams()[0], os.ErrDeadlineExceeded)
+		}
+		ask(t, a, of("www.example.", dns.TypeA))
+		began := time.Now()
+		for a.upstreams()[0].down.Load() && time.Since(began) < time.Minute {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("it is believed to answer after %v", took)
+		}
+	})
+}
+
+// TestAnUpstreamThatAskedUsAndIsSilentIsAskedLast has the loop end in silence.
+func TestAnUpstreamThatAskedUsAndIsSilentIsAskedLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAsker(t, "192.0.2.53")
+		r := newRelay(t, a, back(t, a))
+		run(t, a)
+		time.Sleep(time.Second)
+		u := a.upstreams()[0]
+		if !u.loops.Load() {
+			t.Fatal("the loop is not found")
+		}
+		r.answer(silent)
+		time.Sleep(2*loopInterval + 2*loopTime)
+		if u.loops.Load() || !u.down.Load() {
+			t.Errorf("it is asked no more: %v, asked last: %v", u.loops.Load(), u.down.Load())
+		}
+		r.answer(well)
+		time.Sleep(5 * time.Second)
+		if u.down.Load() {
+			t.Error("it is well for 5 s, and asked last")
+		}
+	})
 }
 
 func TestTheLongestDomainSaysWhomToAsk(t *testing.T) {

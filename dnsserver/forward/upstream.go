@@ -23,13 +23,17 @@ type upstream struct {
 	addr   netip.AddrPort
 	tls    *tls.Config // nil: it is asked in clear
 	stream bool        // it is asked over TCP alone
-	marker string      // the name that shows that it asks us
+	open   func(ctx context.Context, network, address string) (net.Conn, error)
 
 	answers  atomic.Uint64
 	failures atomic.Int32 // in a row
 	down     atomic.Bool  // it has failed more than once
 	loops    atomic.Bool  // it asks us what we ask it
 	probing  atomic.Bool
+
+	nextLook time.Time              // of probe alone
+	marker   atomic.Pointer[string] // the name that shows that it asks us; nil: none was sent yet
+	returned atomic.Bool            // it has come back
 
 	mu   sync.Mutex
 	idle []*idleConn // that are open; the newest last
@@ -54,7 +58,7 @@ var errWrong = errors.New("it replies to something that it was not asked")
 // parseUpstream reads ADDRESS[:PORT], or tls://ADDRESS[:PORT][#NAME], where NAME
 // is in the upstream's certificate, or tcp://ADDRESS[:PORT].
 func parseUpstream(text string) (*upstream, error) {
-	u := &upstream{name: text, marker: newMarker()}
+	u := &upstream{name: text, open: (&net.Dialer{}).DialContext}
 	rest, port := text, uint16(53)
 	if after, ok := strings.CutPrefix(rest, "tls://"); ok {
 		var server string
@@ -118,7 +122,7 @@ func (u *upstream) send(ctx context.Context, query *dns.Msg) (*dns.Msg, error) {
 // upstream's datagrams come in; those that are no reply to the query are passed
 // over, as somebody else may have sent them in its name.
 func (u *upstream) overUDP(ctx context.Context, query *dns.Msg, packed []byte) (*dns.Msg, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", u.addr.String())
+	conn, err := u.open(ctx, "udp", u.addr.String())
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +197,7 @@ func (u *upstream) overStream(ctx context.Context, query *dns.Msg, packed []byte
 
 func (u *upstream) dial(ctx context.Context) (net.Conn, error) {
 	if u.tls == nil {
-		return (&net.Dialer{}).DialContext(ctx, "tcp", u.addr.String())
+		return u.open(ctx, "tcp", u.addr.String())
 	}
 	return (&tls.Dialer{Config: u.tls}).DialContext(ctx, "tcp", u.addr.String())
 }
