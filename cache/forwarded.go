@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -58,6 +59,7 @@ type Forwarded struct {
 	body      []byte // the records, as they stand behind the question
 	records   []span
 	answers   int           // of the records are in the answer section; the rest is in the authority section
+	denial    bool          // it says that there is nothing
 	ttl       time.Duration // of all records the smallest
 	came      time.Time
 	given     atomic.Uint32
@@ -77,7 +79,7 @@ func NewForwarded(key []byte, reply *dns.Msg, now time.Time) (*Forwarded, error)
 		return nil, fmt.Errorf("packing an upstream's answer: %w", err)
 	}
 	f := &Forwarded{
-		key: string(key), rcode: uint8(reply.Rcode), came: now, answers: len(reply.Answer),
+		key: string(key), rcode: uint8(reply.Rcode), came: now, answers: len(reply.Answer), denial: denies(reply),
 		body: packed[headerSize+len(key)-1-2+4:],
 	}
 	if len(packed) > 1<<16-1 {
@@ -86,12 +88,21 @@ func NewForwarded(key []byte, reply *dns.Msg, now time.Time) (*Forwarded, error)
 	if f.records, f.ttl = spans(f.body, len(reply.Answer)+len(reply.Ns)); f.records == nil {
 		return nil, errors.New("an upstream's answer has records that end nowhere")
 	}
-	longest := maxForwardedTTL
-	if f.answers == 0 {
-		longest = maxDenialTTL
-	}
-	f.ttl = min(f.ttl, longest)
+	f.ttl = min(f.ttl, f.limitTTL())
 	return f, nil
+}
+
+// denies tells whether a reply says that there is nothing: no such name, or no record of
+// the type, be it at once or where aliases lead (RFC 2308, section 2). One that ends with
+// an alias into a zone of ours counts, too, which does no harm.
+func denies(reply *dns.Msg) bool {
+	if reply.Rcode == dns.RcodeNameError {
+		return true
+	}
+	qtype := reply.Question[0].Qtype
+	return !slices.ContainsFunc(reply.Answer, func(rr dns.RR) bool {
+		return qtype == dns.TypeANY || rr.Header().Rrtype == qtype
+	})
 }
 
 // FailedForwarded says that no upstream answers a question. It is kept for a
@@ -186,7 +197,7 @@ func (f *Forwarded) Append(dst []byte, q *Query, now time.Time) (reply []byte, t
 
 // limitTTL is the longest that any record may be kept.
 func (f *Forwarded) limitTTL() time.Duration {
-	if f.answers == 0 {
+	if f.denial {
 		return maxDenialTTL
 	}
 	return maxForwardedTTL
