@@ -134,20 +134,63 @@ func isPrivate(a netip.Addr) bool {
 // dropPrivate takes addresses of private networks out of an answer that comes
 // from the Internet: somebody there wants a browser here to talk to them (DNS
 // rebinding). It returns how many there were.
-func dropPrivate(m *dns.Msg) int {
-	before := len(m.Answer)
-	m.Answer = slices.DeleteFunc(m.Answer, func(rr dns.RR) bool {
-		var ip net.IP
+func dropPrivate(m *dns.Msg) (dropped int) {
+	m.Answer = slices.DeleteFunc(m.Answer, func(rr dns.RR) (goes bool) {
+		n := 0
 		switch rr := rr.(type) {
 		case *dns.A:
-			ip = rr.A
+			_, n = public([]net.IP{rr.A})
+			goes = n > 0
 		case *dns.AAAA:
-			ip = rr.AAAA
+			_, n = public([]net.IP{rr.AAAA})
+			goes = n > 0
+		case *dns.SVCB:
+			n, goes = dropHints(rr)
+		case *dns.HTTPS:
+			n, goes = dropHints(&rr.SVCB)
 		}
-		a, ok := netip.AddrFromSlice(ip)
-		return ok && isPrivate(a)
+		dropped += n
+		return goes
 	})
-	return before - len(m.Answer)
+	return dropped
+}
+
+// dropHints does that to the hints of a record, to which clients may connect as well. The
+// record goes where it has none left that a client must heed (RFC 9460, section 8).
+func dropHints(rr *dns.SVCB) (dropped int, goes bool) {
+	var heeded []dns.SVCBKey
+	for _, pair := range rr.Value {
+		if mandatory, ok := pair.(*dns.SVCBMandatory); ok {
+			heeded = mandatory.Code
+		}
+	}
+	rr.Value = slices.DeleteFunc(rr.Value, func(pair dns.SVCBKeyValue) bool {
+		left, n := 1, 0
+		switch hint := pair.(type) {
+		case *dns.SVCBIPv4Hint:
+			hint.Hint, n = public(hint.Hint)
+			left = len(hint.Hint)
+		case *dns.SVCBIPv6Hint:
+			hint.Hint, n = public(hint.Hint)
+			left = len(hint.Hint)
+		}
+		dropped += n
+		goes = goes || left == 0 && slices.Contains(heeded, pair.Key())
+		return left == 0
+	})
+	return dropped, goes
+}
+
+// public returns the addresses that are not private, and how many others there were.
+func public(ips []net.IP) (left []net.IP, dropped int) {
+	for _, ip := range ips {
+		if a, ok := netip.AddrFromSlice(ip); ok && isPrivate(a) {
+			dropped++
+			continue
+		}
+		left = append(left, ip)
+	}
+	return left, dropped
 }
 
 // mayBePrivate tells whether the user has said that a name may have such addresses.

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -70,6 +71,40 @@ func TestAPublicUpstreamGivesNoPrivateAddresses(t *testing.T) {
 	if n := dropPrivate(m); n != 5 || len(m.Answer) != 2 {
 		t.Errorf("%d were dropped, and %v is left", n, m.Answer)
 	}
+}
+
+// TestAPublicUpstreamHintsAtNoPrivateAddress has the addresses in records that only
+// hint at them (RFC 9460, section 7.3), to which a browser connects all the same.
+func TestAPublicUpstreamHintsAtNoPrivateAddress(t *testing.T) {
+	hints := 0
+	for _, row := range []struct {
+		name, record, want string
+		dropped            int
+	}{
+		{"the public one stays", `HTTPS 1 . alpn="h2" ipv4hint="10.1.2.3,192.0.2.1,192.168.0.1"`, `HTTPS 1 . alpn="h2" ipv4hint="192.0.2.1"`, 2},
+		{"no hint is left", `HTTPS 1 . alpn="h2" ipv4hint="127.0.0.1"`, `HTTPS 1 . alpn="h2"`, 1},
+		{"of both families", `SVCB 1 s.example. ipv4hint="169.254.169.254" ipv6hint="fd00::1,2001:db8::1,::1,fe80::1"`, `SVCB 1 s.example. ipv6hint="2001:db8::1"`, 4},
+		{"a client must heed them: no record is left", `SVCB 1 . mandatory="ipv6hint" ipv6hint="fd00::1"`, "", 1},
+		{"a client must heed others", `SVCB 1 . mandatory="port" port="8443" ipv6hint="fd00::1"`, `SVCB 1 . mandatory="port" port="8443"`, 1},
+		{"nothing is private", `HTTPS 1 . ipv4hint="192.0.2.1" ipv6hint="2001:db8::1"`, `HTTPS 1 . ipv4hint="192.0.2.1" ipv6hint="2001:db8::1"`, 0},
+		{"there are none", `HTTPS 0 other.example.`, `HTTPS 0 other.example.`, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			m := &dns.Msg{Answer: records(t, "www.example. 60 "+row.record)}
+			var want []dns.RR
+			if row.want != "" {
+				want = records(t, "www.example. 60 "+row.want)
+			}
+			if n := dropPrivate(m); n != row.dropped {
+				t.Errorf("%d were dropped, and not %d", n, row.dropped)
+			}
+			if got, want := fmt.Sprint(m.Answer), fmt.Sprint(want); got != want {
+				t.Errorf("what is left is\n%s\nwanted\n%s", got, want)
+			}
+			hints += row.dropped
+		})
+	}
+	t.Logf("of %d private hints none is given", hints)
 }
 
 func TestNamesThatMeanTheSameEverywhereAreNotAskedFor(t *testing.T) {
