@@ -34,6 +34,9 @@ const (
 // be true: without a leader it may not even know of what it has on disk.
 var errLeaderless = errors.New("the cluster has no leader that the server knows of")
 
+// noLeader is in the answer, of 500, of a server that knows of no leader.
+const noLeader = "No cluster leader"
+
 // refusal is an answer that says to come back later.
 type refusal struct {
 	code  int
@@ -113,6 +116,8 @@ func kindOf(err error) (kind string, after time.Duration) {
 	switch {
 	case errors.As(err, &refused) && refused.code == http.StatusTooManyRequests:
 		return kindLimit, refused.after
+	case errors.As(err, &refused) && strings.Contains(refused.text, noLeader):
+		return kindLeaderless, refused.after
 	case errors.As(err, &refused):
 		return kindServer, refused.after
 	case errors.Is(err, errLeaderless):
@@ -123,7 +128,7 @@ func kindOf(err error) (kind string, after time.Duration) {
 		switch {
 		case status.Code == http.StatusForbidden:
 			return kindACL, 0
-		case strings.Contains(status.Body, "No cluster leader"):
+		case strings.Contains(status.Body, noLeader):
 			return kindLeaderless, 0
 		}
 		return kindServer, 0
@@ -238,17 +243,29 @@ func (b *bounded) RoundTrip(request *http.Request) (*http.Response, error) {
 	if heard, ok := request.Context().Value(heardKey{}).(*time.Time); ok {
 		*heard = time.Now()
 	}
-	if code := response.StatusCode; code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
+	if refuses(request, response) {
 		defer response.Body.Close()
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 200))
 		now := time.Now()
 		after := retryAfter(response.Header.Get("Retry-After"), now)
-		refused := &refusal{code, after, strings.TrimSpace(string(text)), now.Add(after)}
+		refused := &refusal{response.StatusCode, after, strings.TrimSpace(string(text)), now.Add(after)}
 		b.refused.Store(refused)
 		return nil, refused
 	}
 	response.Body = &boundedBody{response.Body, maxAnswer}
 	return response, nil
+}
+
+// refuses tells whether an answer says to come back later. What other failures of the
+// server say of a write is for who has it.
+func refuses(request *http.Request, response *http.Response) bool {
+	switch code := response.StatusCode; {
+	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
+		return true
+	case code >= 500 && request.Method == http.MethodGet:
+		return response.Header.Get("Retry-After") != ""
+	}
+	return false
 }
 
 var errTooLong = fmt.Errorf("the answer is longer than %d bytes", maxAnswer)

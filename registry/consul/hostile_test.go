@@ -95,8 +95,18 @@ func TestAnswersThatNoConsulGives(t *testing.T) {
 // TestWhoIsToldToComeBackLaterDoes has Consul refuse to answer for so long as its
 // Retry-After says, and looks when it is asked again.
 func TestWhoIsToldToComeBackLaterDoes(t *testing.T) {
-	for _, code := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
-		bubble(t, http.StatusText(code), func(t *testing.T) {
+	for _, row := range []struct {
+		code       int
+		text, kind string
+	}{
+		{http.StatusTooManyRequests, "slow down", kindLimit},
+		{http.StatusServiceUnavailable, "slow down", kindServer},
+		{http.StatusInternalServerError, "slow down", kindServer},
+		{http.StatusInternalServerError, "rpc error making call: No cluster leader", kindLeaderless},
+		{http.StatusBadGateway, "slow down", kindServer},
+		{http.StatusGatewayTimeout, "slow down", kindServer},
+	} {
+		bubble(t, http.StatusText(row.code)+": "+row.text, func(t *testing.T) {
 			f := newFake()
 			f.put("web", "passing", 80)
 			r, _ := run(t, f, Config{})
@@ -105,7 +115,7 @@ func TestWhoIsToldToComeBackLaterDoes(t *testing.T) {
 			began := len(f.asked)
 			f.set(func() {
 				f.fault = func(string, *http.Request) *http.Response {
-					response := reply(code, 0, true, false, "slow down")
+					response := reply(row.code, 0, true, false, row.text)
 					response.Header.Set("Retry-After", "20")
 					return response
 				}
@@ -121,7 +131,11 @@ func TestWhoIsToldToComeBackLaterDoes(t *testing.T) {
 				}
 				last[path] = f.times[n]
 			}
-			t.Logf("%d questions in 10 minutes of a refusal for 20 s each", len(f.asked)-began)
+			t.Logf("%d: %d questions in 10 minutes of a refusal for 20 s each", row.code, len(f.asked)-began)
+			if testutil.ToFloat64(r.metrics.errors.WithLabelValues(row.kind)) == 0 {
+				t.Errorf("no error of kind %s is counted", row.kind)
+			}
+			expect(t, "ports", ports(r, "web"), []int{80})
 		})
 	}
 }
