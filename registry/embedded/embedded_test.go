@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -486,7 +487,16 @@ func TestManyRecordsAreReadInTheirOrder(t *testing.T) {
 	clients.Wait()
 	index := r.View().Index()
 	closed(t, r)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	v := open(t, dir).View()
+	runtime.ReadMemStats(&after)
+	// Most of a start is decoding, whose time is the machine's, and whose allocations are ours.
+	each := float64(after.Mallocs-before.Mallocs) / (3*batchSize + 1)
+	t.Logf("%.1f allocations for each of %d instances that are read", each, 3*batchSize+1)
+	if each > 25 {
+		t.Errorf("%.1f allocations for each instance", each)
+	}
 	n := 0
 	for i := range v.Instances() {
 		if want := fmt.Sprintf("w%04d", n); i.ID != want || v.Check("n1", "service:"+want) == nil {

@@ -51,6 +51,29 @@ func TestChangesThatComeOneByOneShareSyncs(t *testing.T) {
 	})
 }
 
+// TestAChangeNowAndThenWaitsForNoPace registers 200 instances a second: what one waits
+// for then is its own sync, whose time is the disk's.
+func TestAChangeNowAndThenWaitsForNoPace(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, dir)
+		time.Sleep(time.Second) // a rest
+		syncs := countSyncs(r)
+		const changes, gap = 200, 5 * time.Millisecond
+		var longest time.Duration
+		for n := range changes {
+			start := time.Now()
+			enrol(t, r, web(fmt.Sprint("w", n)))
+			longest = max(longest, time.Since(start))
+			time.Sleep(gap)
+		}
+		t.Logf("%d changes a second: %d syncs, the longest wait %v", changes, syncs(), longest)
+		if longest > 0 || syncs() > changes {
+			t.Errorf("one of %d changes waited for %v, and there were %d syncs", changes, longest, syncs())
+		}
+	})
+}
+
 // TestClientsThatWaitForEachReplyAreNotHeldUp has some clients register one instance
 // after the other, each as soon as the last one is answered.
 func TestClientsThatWaitForEachReplyAreNotHeldUp(t *testing.T) {
