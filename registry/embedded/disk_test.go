@@ -23,7 +23,9 @@ func TestFullDiskRefusesWritesAndRecovers(t *testing.T) {
 	enrol(t, r, web("a"))
 	before, commit := r.View(), r.store.commit
 	r.store.commit = func(tx *bbolt.Tx) error { return errors.Join(noRoom, tx.Rollback()) }
-	if err := r.Register(t.Context(), web("b")); registry.CodeOf(err) != registry.Full {
+	err := r.Register(t.Context(), web("b"))
+	t.Logf("the disk is full: %v", err)
+	if registry.CodeOf(err) != registry.Full {
 		t.Errorf("the error is %v", err)
 	}
 	if r.View() != before {
@@ -31,6 +33,7 @@ func TestFullDiskRefusesWritesAndRecovers(t *testing.T) {
 	}
 	r.store.commit = commit
 	enrol(t, r, web("b"))
+	t.Logf("and has room again: %d of 2 instances", r.View().InstancesLen())
 }
 
 func TestFailedSyncEndsAllWrites(t *testing.T) {
@@ -60,6 +63,7 @@ func TestFailedSyncEndsAllWrites(t *testing.T) {
 		closed(t, r)
 		r = open(t, dir)
 		enrol(t, r, web("b"))
+		t.Logf("%v: 2 of 2 registrations refused, and taken after a restart", failure)
 		if r.View().InstancesLen() != 2 || r.Err() != nil {
 			t.Errorf("after a restart: %d instances, %v", r.View().InstancesLen(), r.Err())
 		}
@@ -150,6 +154,7 @@ func TestSmallDisk(t *testing.T) {
 	for ; err == nil; n++ {
 		err = r.Register(t.Context(), big(n))
 	}
+	t.Logf("the disk of 512 KiB is full after %d registrations: %v", n-1, err)
 	if registry.CodeOf(err) != registry.Full {
 		t.Fatalf("after %d registrations: %v", n, err)
 	}
@@ -164,6 +169,7 @@ func TestSmallDisk(t *testing.T) {
 	}
 	closed(t, r)
 	r = open(t, dir)
+	t.Logf("and with room again, without one and after a restart: %d", r.View().InstancesLen())
 	if got := r.View().InstancesLen(); got != n-2 {
 		t.Errorf("%d instances after a restart, want %d", got, n-2)
 	}

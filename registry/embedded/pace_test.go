@@ -91,7 +91,9 @@ func TestClientsThatWaitForEachReplyAreNotHeldUp(t *testing.T) {
 				})
 			}
 			group.Wait()
-			if d := time.Since(start); d > 20*paceInterval { // when clients come to be fewer, the last ones wait
+			d := time.Since(start)
+			t.Logf("%d clients in a row, 200 registrations of each: held up for %v", clients, d)
+			if d > 20*paceInterval { // when clients come to be fewer, the last ones wait
 				t.Errorf("%d clients: 200 registrations of each took %v", clients, d)
 			}
 		})
