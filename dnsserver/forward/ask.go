@@ -15,9 +15,10 @@ import (
 // How long who waits for whom.
 const (
 	// clientPatience is how long a client waits for a new answer where there is an
-	// old one (RFC 8767, section 5), and budgetTime how long where there is none.
+	// old one (RFC 8767, section 5), and BudgetTime how long where there is none. Who asks
+	// several names for one client gives them a context of so long together.
 	clientPatience = 1800 * time.Millisecond
-	budgetTime     = 5 * time.Second
+	BudgetTime     = 5 * time.Second
 
 	tryTime  = 2 * time.Second        // for one upstream, after which it has failed
 	patience = 800 * time.Millisecond // after which the next one is asked, too
@@ -62,7 +63,7 @@ func (a *Asker) Ask(ctx context.Context, q Question) (f *cache.Forwarded, stale 
 	if old != nil && old.Failed() {
 		old = nil
 	}
-	wait := budgetTime
+	wait := BudgetTime
 	switch {
 	case old != nil && a.allDown(q):
 		wait = 0 // it is asked for anew nonetheless
@@ -116,7 +117,7 @@ func (a *Asker) begin(q Question) *flight {
 
 // fetch finds the answer to a question outside, and keeps it.
 func (a *Asker) fetch(q Question, key []byte) *cache.Forwarded {
-	ctx, cancel := context.WithTimeout(a.ctx, budgetTime)
+	ctx, cancel := context.WithTimeout(a.ctx, BudgetTime)
 	defer cancel()
 	a.metrics.count(miss)
 	f, err := a.resolve(ctx, q, key)

@@ -144,7 +144,7 @@ func (a *Asker) Run(ctx context.Context) error {
 
 // retireTime is how long an Asker that has a successor is waited for: whoever asked it
 // last has an answer by then, after a name that leads to another.
-const retireTime = 3 * budgetTime
+const retireTime = 3 * BudgetTime
 
 // Retire closes an Asker that has a successor, once nobody can be waiting for its
 // answer any longer, or when ctx ends.

@@ -112,11 +112,33 @@ func TestAQuestionFailsInTime(t *testing.T) {
 			if m.Rcode != dns.RcodeServerFailure || ede == nil || ede.InfoCode != dns.ExtendedErrorCodeNoReachableAuthority {
 				t.Errorf("the answer is %v", m)
 			}
-			if took < tryTime || took > budgetTime+time.Second {
+			if took < tryTime || took > BudgetTime+time.Second {
 				t.Errorf("it took %v", took)
 			}
 		})
 	}
+}
+
+// TestSeveralNamesOfOneClientFailInTheTimeOfOne asks for one name after the other, as
+// where an alias leads out of our zones more than once, in a context for all of them.
+func TestSeveralNamesOfOneClientFailInTheTimeOfOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAsker(t, "192.0.2.53")
+		newRelay(t, a, silent)
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), BudgetTime)
+		defer cancel()
+		const names = 8
+		for n := range names {
+			if f, _ := a.Ask(ctx, of(fmt.Sprintf("%d.example.", n), dns.TypeA)); !f.Failed() {
+				t.Errorf("the answer is %v", f)
+			}
+		}
+		t.Logf("%d names that nobody answers fail after %v together", names, time.Since(start))
+		if took := time.Since(start); took != BudgetTime {
+			t.Errorf("it took %v", took)
+		}
+	})
 }
 
 // TestHowLongAnAnswerIsKept puts the longest TTLs there are into replies.
