@@ -71,6 +71,29 @@ func TestBlockingQueryIsAnsweredByAChangeOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestAChosenListOfServicesMovesWithWhatItIsChosenBy(t *testing.T) {
+	e := start(t, nil)
+	e.put(`{"Name": "web", "Port": 1, "Meta": {"ring": "1"}}`)
+	node := `{"Node": "n2", "Address": "10.0.0.2", "NodeMeta": {"rack": "%d"}, "Service": {"Service": "db"}}`
+	e.must(http.MethodPut, "/v1/catalog/register", fmt.Sprintf(node, 1))
+	for _, options := range []*api.QueryOptions{{Filter: `ServiceMeta.ring == "2"`}, {NodeMeta: map[string]string{"rack": "2"}}} {
+		before, meta, err := e.consul.Catalog().Services(options)
+		check(t, err)
+		if options.Filter != "" {
+			e.put(`{"Name": "web", "Port": 1, "Meta": {"ring": "2"}}`)
+		} else {
+			e.must(http.MethodPut, "/v1/catalog/register", fmt.Sprintf(node, 2))
+		}
+		options.WaitIndex, options.WaitTime = meta.LastIndex, time.Minute
+		began := time.Now()
+		after, meta, err := e.consul.Catalog().Services(options)
+		check(t, err)
+		if len(before) != 0 || len(after) != 1 || meta.LastIndex <= options.WaitIndex || time.Since(began) > 30*time.Second {
+			t.Errorf("%+v: %v at %d is %v at %d after %v", options, before, options.WaitIndex, after, meta.LastIndex, time.Since(began))
+		}
+	}
+}
+
 func TestBlockingQueryForAServiceThatIsNotThereIsAnsweredWhenItComes(t *testing.T) {
 	e := start(t, nil)
 	answered := e.waiting("web", e.index("web"))

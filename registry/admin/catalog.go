@@ -111,6 +111,9 @@ func (s *Server) catalogServices(w http.ResponseWriter, r *http.Request) error {
 				services[service.Name] = slices.Compact(tags)
 			}
 		}
+		if f != nil || len(sel.nodeMeta) > 0 { // what they choose by moves no list of services
+			return result{services, v.ContentIndex(), v.Stamp()}, nil
+		}
 		return result{services, v.ServicesIndex(), v.ServicesStamp()}, nil
 	})
 }
