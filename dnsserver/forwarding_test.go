@@ -245,6 +245,59 @@ func TestALongAnswerOfOthersIsCutForUDP(t *testing.T) {
 	}
 }
 
+// TestNoAnswerOfOthersIsLongerThanItMayBe asks for one of 40 records with room for all
+// sizes about the smallest one: alone, and behind an alias of ours. TC is set exactly
+// where a record is missing, and then no further one would have fitted.
+func TestNoAnswerOfOthersIsLongerThanItMayBe(t *testing.T) {
+	const records, each = 40, 16
+	u := newUpstream(t, func(q dns.Question) (all []string) {
+		for i := range records {
+			all = append(all, fmt.Sprintf("%s 60 IN A 203.0.113.%d", q.Name, i))
+		}
+		return all
+	})
+	l := newForwarding(t, u.addr)
+	l.register(t, registry.Instance{Service: "db", Port: 80, Address: "db.example"})
+	for name, want := range map[string]int{"db.example.": records, "db.service.test.": 1 + records} {
+		replies, cut, longest := 0, 0, 0
+		for _, cookie := range []string{"", "0102030405060708"} {
+			for size := minUDP; size <= 1000; size++ {
+				m := question(name, dns.TypeA, size)
+				if cookie != "" {
+					m = withCookie(m, cookie)
+				}
+				query, err := m.Pack()
+				if err != nil {
+					t.Fatal(err)
+				}
+				w := l.newWorker("udp")
+				reply := w.serve(nil, query, netip.MustParseAddrPort(friend))
+				if p := w.pending(); p != nil {
+					reply = p.reply(t.Context())
+				}
+				l.metrics.retire(w.tally)
+				if wrong := follows(query, reply, size); wrong != "" {
+					t.Fatalf("%s, room for %d octets: %s, in %d octets", name, size, wrong, len(reply))
+				}
+				r, _ := parseReply(reply)
+				replies, longest = replies+1, max(longest, len(reply))
+				if r.has(flagTC) {
+					cut++
+				}
+				switch {
+				case r.opt == nil, cookie != "" && len(r.opt.data) != cookieOption:
+					t.Errorf("%s, room for %d octets: OPT is %v", name, size, r.opt)
+				case r.has(flagTC) != (len(r.answer) < want):
+					t.Errorf("%s, room for %d octets: %d answers, TC %v", name, size, len(r.answer), r.has(flagTC))
+				case r.has(flagTC) && len(reply)+each <= size:
+					t.Errorf("%s: %d octets of %d are used, for %d answers", name, len(reply), size, len(r.answer))
+				}
+			}
+		}
+		t.Logf("%s: %d replies, %d of them cut short, %d octets at most: none is longer than it may be", name, replies, cut, longest)
+	}
+}
+
 // TestOurNamesAreAnsweredWhileOthersHang puts the figure on what forwarding may
 // cost: 200 questions hang, as no upstream answers.
 func TestOurNamesAreAnsweredWhileOthersHang(t *testing.T) {

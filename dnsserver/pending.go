@@ -3,6 +3,7 @@ package dnsserver
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -223,23 +224,23 @@ func (p *pending) write(dst []byte, m *dns.Msg, stale bool) (reply []byte, trunc
 	name, _, _ := dns.UnpackDomainName(q.name(), 0)
 	m.Question = []dns.Question{{Name: name, Qtype: q.qtype, Qclass: q.class}}
 	m.Compress = true
-	limit := p.ask.Limit
+	room := p.ask.Limit
 	if q.edns {
-		limit -= len(cache.AppendOPT(nil, 0, q.do, 0)) + len(p.ask.Options)
+		room -= len(cache.AppendOPT(nil, 0, q.do, 0)) + len(p.ask.Options)
 	}
-	m.Truncate(limit)
 	packed, err := m.Pack()
-	if err != nil || len(packed) > p.ask.Limit {
-		m.Answer, m.Ns, m.Rcode = nil, nil, dns.RcodeServerFailure
-		if packed, err = m.Pack(); err != nil {
-			packed = append(make([]byte, headerSize), q.msg[headerSize:q.end]...)
-			packed[3], packed[5] = dns.RcodeServerFailure, 1
-		}
+	if err != nil {
+		packed = append(make([]byte, headerSize), q.msg[headerSize:q.end]...)
+		packed[3], packed[5] = dns.RcodeServerFailure, 1
 	}
+	packed, truncated = fit(packed, q.end, room)
 	dst = append(dst, packed...)
 	copy(dst, q.msg[:2])
 	copy(dst[headerSize:], q.msg[headerSize:q.end])
-	dst[2] = 0x80 | q.msg[2]&1 | dst[2]&2 // QR, RD as asked, TC
+	dst[2] = 0x80 | q.msg[2]&1 // QR, RD as asked
+	if truncated {
+		dst[2] |= 2 // TC
+	}
 	if p.local != nil {
 		dst[2] |= 4 // AA is for the name that was asked for
 	}
@@ -248,5 +249,28 @@ func (p *pending) write(dst []byte, m *dns.Msg, stale bool) (reply []byte, trunc
 		dst[11]++
 		dst = append(cache.AppendOPT(dst, 0, q.do, len(p.ask.Options)), p.ask.Options...)
 	}
-	return dst, m.Truncated
+	return dst, truncated
+}
+
+// fit takes from the end of a message, whose question ends at an offset, the records
+// that there is no room for, and tells whether one of the answer is among them. What
+// miekg/dns has for that knows no room below 512 octets, and an OPT record is beside
+// the room that is meant here.
+func fit(message []byte, end, room int) (fitting []byte, truncated bool) {
+	if len(message) <= room {
+		return message, false
+	}
+	var kept [3]uint16
+	eachRecord(message, func(section, _, _, recordEnd int) {
+		if recordEnd <= room {
+			kept[section]++
+			end = recordEnd
+		} else if section == 0 {
+			truncated = true
+		}
+	})
+	for section, n := range kept {
+		binary.BigEndian.PutUint16(message[6+2*section:], n)
+	}
+	return message[:end], truncated
 }
