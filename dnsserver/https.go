@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
@@ -34,7 +35,7 @@ func (cs *connections) serveHTTPS(l *listener) error {
 	h := &httpsHandler{pipeline: cs.pipeline, workers: make(chan *worker, httpsWorkers)}
 	defer h.retire()
 	server := &http.Server{
-		Handler: h, TLSConfig: l.tls, ConnState: cs.httpsState, ErrorLog: slog.NewLogLogger(cs.pipeline.logger.Handler(), slog.LevelDebug),
+		Handler: h, TLSConfig: l.tls, ConnState: cs.httpsState, ConnContext: withConnection, ErrorLog: slog.NewLogLogger(cs.pipeline.logger.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: streamHandshake, ReadTimeout: httpsRead, WriteTimeout: httpsWrite, IdleTimeout: streamIdle, MaxHeaderBytes: httpsHeader,
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: httpsAtOnce},
 	}
@@ -58,14 +59,11 @@ func (cs *connections) some() bool {
 	return len(cs.open) > 0
 }
 
-// httpsState keeps in mind which connections wait for a request, or have begun none.
+// httpsState keeps in mind which connections wait for a request, and which are in the
+// middle of one.
 func (cs *connections) httpsState(conn net.Conn, state http.ConnState) {
-	encrypted, ok := conn.(*tls.Conn)
-	if !ok {
-		return
-	}
-	c, ok := encrypted.NetConn().(*connection)
-	if !ok {
+	c := connectionOf(conn)
+	if c == nil {
 		return
 	}
 	cs.mu.Lock()
@@ -73,9 +71,42 @@ func (cs *connections) httpsState(conn net.Conn, state http.ConnState) {
 	switch c.idle = (time.Time{}); state {
 	case http.StateIdle:
 		c.idle, c.halfway = time.Now(), time.Time{}
-	case http.StateActive:
-		c.halfway = time.Time{} // it is not known what of a request is there
+	case http.StateActive: // its header is there, and perhaps no more
+		c.halfway = time.Now()
 	}
+}
+
+// connectionOf returns ours in one of net/http.
+func connectionOf(conn net.Conn) *connection {
+	if encrypted, ok := conn.(*tls.Conn); ok {
+		c, _ := encrypted.NetConn().(*connection)
+		return c
+	}
+	return nil
+}
+
+// httpsConnection is where the context of a request has its connection.
+type httpsConnection struct{}
+
+func withConnection(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, httpsConnection{}, connectionOf(conn))
+}
+
+// answering notes that a connection has a request that is whole, which makes room for
+// nobody until the function is called that is returned. Over HTTP/2 it may have many.
+func answering(r *http.Request) (end func()) {
+	c, _ := r.Context().Value(httpsConnection{}).(*connection)
+	if c == nil { // of a test
+		return func() {}
+	}
+	add := func(n int) {
+		c.all.mu.Lock()
+		defer c.all.mu.Unlock()
+		c.answering += n
+		c.halfway = time.Now()
+	}
+	add(1)
+	return func() { add(-1) }
 }
 
 // httpsHandler answers requests. A worker answers one at a time.
@@ -127,6 +158,7 @@ func (h *httpsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
+	defer answering(r)()
 	reply := h.reply(r, query)
 	if reply == nil {
 		http.Error(w, "that is no query", http.StatusBadRequest)

@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/rand"
 	"crypto/tls"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"runtime"
@@ -235,6 +237,118 @@ func TestWhoIsInTheMiddleOfAQueryMakesRoom(t *testing.T) {
 	}
 }
 
+// halfRequests begin a request over HTTPS each and do not go on. They return when the
+// server has come to where it stops.
+var halfRequests = map[string]func(conn net.Conn) error{
+	"a body": func(conn net.Conn) error {
+		if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: %s\r\nContent-Length: 400\r\nExpect: 100-continue\r\n\r\n", httpsPath, httpsType); err != nil {
+			return err
+		}
+		proceed := make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n")) // comes when the body is waited for
+		if _, err := io.ReadFull(conn, proceed); err != nil {
+			return err
+		}
+		_, err := conn.Write([]byte{0, 0})
+		return err
+	},
+	"a body, HTTP/2": func(conn net.Conn) error {
+		header := requestHTTP2("content-type", httpsType, "expect", "100-continue")
+		return untilHTTP2(conn, frameHeaders, append(startHTTP2(), frameHTTP2(frameHeaders, endHeaders, 1, header...)...))
+	},
+	"a header, HTTP/2": func(conn net.Conn) error {
+		return untilHTTP2(conn, frameSettings, append(startHTTP2(), frameHTTP2(frameHeaders, 0, 1, requestHTTP2()...)...))
+	},
+	"nothing, HTTP/2": func(conn net.Conn) error { return untilHTTP2(conn, frameSettings, startHTTP2()) },
+}
+
+// untilHTTP2 writes frames, and reads until one of a kind comes.
+func untilHTTP2(conn net.Conn, want byte, frames []byte) error {
+	if _, err := conn.Write(frames); err != nil {
+		return err
+	}
+	for {
+		if kind, _, _, _, err := readHTTP2(conn); err != nil || kind == want {
+			return err
+		}
+	}
+}
+
+// dialHTTPS connects over TLS, for HTTP of one version.
+func (s *served) dialHTTPS(t *testing.T, from net.IP, version string) net.Conn {
+	t.Helper()
+	config := s.tls.Clone()
+	config.NextProtos = []string{version}
+	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
+	conn, err := tls.DialWithDialer(d, "tcp", s.addr["https"], config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	return conn
+}
+
+// TestWhoIsInTheMiddleOfARequestMakesRoom takes all places that one address has with
+// requests over HTTPS that do not go on.
+func TestWhoIsInTheMiddleOfARequestMakesRoom(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere than on Linux loopback has one address")
+	}
+	for name, begin := range halfRequests {
+		s, from := serveAll(t, newLab(t)), net.IPv4(127, 2, 0, 0) // that of dialFrom
+		version := "http/1.1"
+		if strings.HasSuffix(name, "HTTP/2") {
+			version = "h2"
+		}
+		for range streamPerClient {
+			if err := begin(s.dialHTTPS(t, from, version)); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		start := time.Now()
+		for range 10 {
+			if _, err := dialFrom(t, 0, s.addr["tcp"]); err != nil {
+				t.Fatalf("%s: %d connections that do not go on keep others out: %v", name, streamPerClient, err)
+			}
+		}
+		t.Logf("%s: %d connections that do not go on: 10 others were answered after %v", name, streamPerClient, time.Since(start))
+	}
+}
+
+// TestWhoHasAskedOverHTTPSMakesNoRoom has the oldest connection wait for a name of
+// others, among many that are in the middle of a request.
+func TestWhoHasAskedOverHTTPSMakesNoRoom(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere than on Linux loopback has one address")
+	}
+	asked, answer := make(chan struct{}, 10), make(chan struct{})
+	slow := newUpstream(t, func(q dns.Question) []string {
+		asked <- struct{}{}
+		<-answer
+		return []string{q.Name + " 60 IN A 203.0.113.1"}
+	})
+	release := sync.OnceFunc(func() { close(answer) })
+	t.Cleanup(release) // before the upstream's own
+	s := serveAll(t, newForwarding(t, slow.addr))
+	from, query := net.IPv4(127, 2, 0, 0), stream(t, question("www.example.", dns.TypeA, 0))[2:]
+	patient := s.dialHTTPS(t, from, "http/1.1")
+	if _, err := fmt.Fprintf(patient, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", httpsPath, httpsType, len(query), query); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	for range streamPerClient {
+		if err := halfRequests["a body"](s.dialHTTPS(t, from, "http/1.1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	release()
+	response, err := http.ReadResponse(bufio.NewReader(patient), nil)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("who waits for others had to go: %v, %v", response, err)
+	}
+	response.Body.Close()
+}
+
 // TestWhoDoesNotReadTakesLittleMemory measures what waits for clients that ask and
 // ask, and read nothing: with the server, and with the kernel on its behalf.
 func TestWhoDoesNotReadTakesLittleMemory(t *testing.T) {
@@ -399,6 +513,45 @@ func TestTLSIsOfThisCentury(t *testing.T) {
 	}
 }
 
+// HTTP/2 by hand (RFC 9113), for what no client does.
+const (
+	frameHeaders, frameReset, frameSettings, frameGoAway = 1, 3, 4, 7
+
+	endHeaders = 4 // a flag of frameHeaders
+)
+
+func frameHTTP2(kind, flags byte, stream uint32, payload ...byte) []byte {
+	head := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), kind, flags}
+	return append(binary.BigEndian.AppendUint32(head, stream), payload...)
+}
+
+// readHTTP2 reads a frame.
+func readHTTP2(conn net.Conn) (kind, flags byte, stream uint32, payload []byte, err error) {
+	head := make([]byte, 9)
+	if _, err := io.ReadFull(conn, head); err != nil {
+		return 0, 0, 0, nil, err
+	}
+	payload = make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
+	_, err = io.ReadFull(conn, payload)
+	return head[3], head[4], binary.BigEndian.Uint32(head[5:]), payload, err
+}
+
+// startHTTP2 returns what a client begins with.
+func startHTTP2() []byte {
+	return append([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frameHTTP2(frameSettings, 0, 0)...)
+}
+
+// requestHTTP2 returns the header of a request (RFC 7541, appendix A): POST, https,
+// :path /dns-query, :authority a, and further fields by their number there.
+func requestHTTP2(fields ...string) []byte {
+	request := slices.Concat([]byte{0x83, 0x87, 0x04, byte(len(httpsPath))}, []byte(httpsPath), []byte{0x01, 1, 'a'})
+	for n := 0; n+1 < len(fields); n += 2 {
+		number, value := map[string]byte{"content-type": 31, "expect": 35}[fields[n]], fields[n+1]
+		request = append(append(request, 0x0f, number-15, byte(len(value))), value...)
+	}
+	return request
+}
+
 // TestAConnectionHasAHundredRequestsAtOnce speaks HTTP/2 by hand: it begins requests
 // and ends none of them.
 func TestAConnectionHasAHundredRequestsAtOnce(t *testing.T) {
@@ -410,16 +563,9 @@ func TestAConnectionHasAHundredRequestsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	const settings, headers, reset, goAway = 4, 1, 3, 7
-	frame := func(kind, flags byte, stream uint32, payload ...byte) []byte {
-		head := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), kind, flags}
-		return append(binary.BigEndian.AppendUint32(head, stream), payload...)
-	}
-	begin := append([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(settings, 0, 0)...)
-	// POST, https, :path /dns-query, :authority a (RFC 7541, appendix A)
-	request := slices.Concat([]byte{0x83, 0x87, 0x04, byte(len(httpsPath))}, []byte(httpsPath), []byte{0x01, 1, 'a'})
+	begin := startHTTP2()
 	for n := range httpsAtOnce + 1 {
-		begin = append(begin, frame(headers, 4, uint32(2*n+1), request...)...)
+		begin = append(begin, frameHTTP2(frameHeaders, endHeaders, uint32(2*n+1), requestHTTP2()...)...)
 	}
 	if _, err := conn.Write(begin); err != nil {
 		t.Fatal(err)
@@ -427,23 +573,18 @@ func TestAConnectionHasAHundredRequestsAtOnce(t *testing.T) {
 	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	allowed := uint32(0)
 	for {
-		head := make([]byte, 9)
-		if _, err := io.ReadFull(conn, head); err != nil {
+		kind, flags, stream, payload, err := readHTTP2(conn)
+		if err != nil {
 			t.Fatalf("%d requests at once are not refused: %v", httpsAtOnce+1, err)
 		}
-		payload := make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
-		if _, err := io.ReadFull(conn, payload); err != nil {
-			t.Fatal(err)
-		}
-		stream := binary.BigEndian.Uint32(head[5:])
 		switch {
-		case head[3] == settings && head[4] == 0:
+		case kind == frameSettings && flags == 0:
 			for at := 0; at+6 <= len(payload); at += 6 {
 				if binary.BigEndian.Uint16(payload[at:]) == 3 { // SETTINGS_MAX_CONCURRENT_STREAMS
 					allowed = binary.BigEndian.Uint32(payload[at+2:])
 				}
 			}
-		case head[3] == reset && stream == 2*httpsAtOnce+1, head[3] == goAway:
+		case kind == frameReset && stream == 2*httpsAtOnce+1, kind == frameGoAway:
 			t.Logf("a connection may have %d requests at once, and the next one is refused", allowed)
 			if allowed != httpsAtOnce {
 				t.Errorf("the server says that a connection may have %d requests at once", allowed)

@@ -48,6 +48,8 @@ type connection struct {
 	transport string
 	idle      time.Time // since when it waits for a query; zero: it does not
 	halfway   time.Time // since when it is in the middle of a query, or of a handshake; zero: it is not
+	answering int       // requests over HTTPS that are whole; while there are any it makes no room
+	leaving   bool      // it has made room
 	once      sync.Once // closes it
 
 	writing sync.Mutex // a reply
@@ -162,12 +164,8 @@ func (cs *connections) makeRoom(among func(*connection) bool) bool {
 	if oldest == nil {
 		return false
 	}
-	if oldest.idle.IsZero() {
-		_ = oldest.raw.Close() // a handshake heeds no deadline of another's
-	} else {
-		_ = oldest.raw.SetDeadline(time.Unix(1, 0)) // its own goroutine closes it, and
-	}
-	oldest.idle, oldest.halfway = time.Time{}, time.Time{} // it is not chosen again
+	oldest.leaving = true
+	_ = oldest.raw.Close() // its own goroutine counts it out; a handshake, and net/http, heed no deadline of another's
 	return true
 }
 
@@ -180,9 +178,13 @@ func (cs *connections) oldest(among func(*connection) bool) (oldest *connection)
 	return oldest
 }
 
-// since returns since when the connection is as it is: idle or halfway.
+// since returns since when the connection is as it is: idle or halfway. Zero: it makes
+// no room.
 func (c *connection) since() time.Time {
-	if c.idle.IsZero() {
+	switch {
+	case c.leaving, c.answering > 0:
+		return time.Time{}
+	case c.idle.IsZero():
 		return c.halfway
 	}
 	return c.idle
