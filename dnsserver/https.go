@@ -92,23 +92,6 @@ func withConnection(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, httpsConnection{}, connectionOf(conn))
 }
 
-// answering notes that a connection has a request that is whole, which makes room for
-// nobody until the function is called that is returned. Over HTTP/2 it may have many.
-func answering(r *http.Request) (end func()) {
-	c, _ := r.Context().Value(httpsConnection{}).(*connection)
-	if c == nil { // of a test
-		return func() {}
-	}
-	add := func(n int) {
-		c.all.mu.Lock()
-		defer c.all.mu.Unlock()
-		c.answering += n
-		c.halfway = time.Now()
-	}
-	add(1)
-	return func() { add(-1) }
-}
-
 // httpsHandler answers requests. A worker answers one at a time.
 type httpsHandler struct {
 	pipeline *pipeline
@@ -158,7 +141,10 @@ func (h *httpsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
-	defer answering(r)()
+	if c, _ := r.Context().Value(httpsConnection{}).(*connection); c != nil { // which a test has not
+		c.answers(1)
+		defer c.answers(-1)
+	}
 	reply := h.reply(r, query)
 	if reply == nil {
 		http.Error(w, "that is no query", http.StatusBadRequest)

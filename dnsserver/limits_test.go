@@ -171,11 +171,15 @@ func TestOfOneAddressTheOldestIdleConnectionMakesRoom(t *testing.T) {
 	if asked(conns[0]) == nil {
 		t.Error("the connection that has waited for the longest is still open")
 	}
+	others := 0
 	for n, conn := range conns[1:] {
 		if err := asked(conn); err != nil {
 			t.Errorf("connection %d was closed as well: %v", n+1, err)
+		} else {
+			others++
 		}
 	}
+	t.Logf("of %d connections of one address the oldest was closed, and %d are open", len(conns), others)
 }
 
 // TestWhoHasJustComeMakesNoRoom fills all places but one with connections that are in
@@ -235,6 +239,34 @@ func TestWhoIsInTheMiddleOfAQueryMakesRoom(t *testing.T) {
 		}
 		t.Logf("%d connections over %s that do not go on: 10 others were answered after %v", streamTotal, transport, time.Since(start))
 	}
+}
+
+// TestWhoDoesNotReadMakesRoom takes all places that one address has with connections
+// that ask, and leave the reply where it is.
+func TestWhoDoesNotReadMakesRoom(t *testing.T) {
+	l := newLab(t)
+	synctest.Test(t, func(t *testing.T) {
+		cs := newConnections(t.Context(), l.pipeline)
+		come := func() (c *connection, theirs net.Conn) {
+			ours, theirs := net.Pipe()
+			return &connection{Conn: ours, raw: ours, all: cs, peer: client, transport: "tcp", places: make(chan struct{}, streamPending)}, theirs
+		}
+		for range streamPerClient {
+			c, conn := come()
+			if !cs.add(c) {
+				t.Fatal("there is no place")
+			}
+			cs.handlers.Go(func() { defer c.Close(); cs.serve(c) })
+			if _, err := conn.Write(stream(t, question(apex, dns.TypeSOA, 0))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait() // until all replies wait to be read
+		if c, _ := come(); !cs.add(c) {
+			t.Errorf("%d that do not read keep others out", streamPerClient)
+		}
+		cs.handlers.Wait() // for as long as a reply is given
+	})
 }
 
 // halfRequests begin a request over HTTPS each and do not go on. They return when the

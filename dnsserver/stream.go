@@ -48,7 +48,7 @@ type connection struct {
 	transport string
 	idle      time.Time // since when it waits for a query; zero: it does not
 	halfway   time.Time // since when it is in the middle of a query, or of a handshake; zero: it is not
-	answering int       // requests over HTTPS that are whole; while there are any it makes no room
+	answering int       // requests over HTTPS, or for a zone, that are whole; while there are any it makes no room
 	leaving   bool      // it has made room
 	once      sync.Once // closes it
 
@@ -190,6 +190,19 @@ func (c *connection) since() time.Time {
 	return c.idle
 }
 
+// answers notes that the connection has so many whole requests more, or less, whose
+// replies may take long: it makes no room until they are sent.
+func (c *connection) answers(more int) {
+	c.all.mu.Lock()
+	defer c.all.mu.Unlock()
+	c.answering += more
+	if now := time.Now(); c.idle.IsZero() {
+		c.halfway = now
+	} else {
+		c.idle = now
+	}
+}
+
 func (cs *connections) remove(c *connection) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -220,8 +233,13 @@ func (cs *connections) waits(c *connection, idle bool) bool {
 	defer cs.mu.Unlock()
 	now := time.Now()
 	limit := streamRead
-	if c.idle, c.halfway = (time.Time{}), now; idle {
-		c.idle, c.halfway, limit = now, time.Time{}, cs.idleTime()
+	if !idle {
+		c.idle, c.halfway = time.Time{}, now
+	} else {
+		c.halfway, limit = time.Time{}, cs.idleTime()
+		if c.idle.IsZero() { // else it waits since its last query was whole
+			c.idle = now
+		}
 	}
 	until := now.Add(limit)
 	if idle && !cs.end.IsZero() {
@@ -349,9 +367,11 @@ func (cs *connections) readQuery(c *connection, query []byte) ([]byte, error) {
 	return query, nil
 }
 
-// works notes that a connection has a query that is answered now.
+// works notes that a connection has a whole query. From now on it waits for the next
+// one: the reply takes no time, but where its client does not read it, who has to make
+// room as others do.
 func (cs *connections) works(c *connection) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c.halfway = time.Time{}
+	c.idle, c.halfway = time.Now(), time.Time{}
 }

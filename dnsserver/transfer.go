@@ -37,6 +37,8 @@ const streamTransfer = 10 * time.Second
 
 // transfer answers a request for a zone.
 func (c *connection) transfer(w *worker, query []byte) (err error) {
+	c.answers(1)
+	defer c.answers(-1)
 	defer w.publish()
 	defer func() {
 		if fault := recover(); fault != nil {
