@@ -109,7 +109,7 @@ func (p *pending) answer(ctx context.Context) (reply []byte) {
 func (p *pending) finish(reply []byte, truncated bool) []byte {
 	limit := send
 	if p.limiter != nil && p.transport == "udp" && !p.query.known {
-		limit = p.limiter.judge(p.ask.Client, kindOf(reply), time.Now())
+		limit = p.limiter.judge(p.ask.Client, reply, &p.query, time.Now())
 	}
 	p.metrics.late(p.transport, func(t *tally) {
 		switch {

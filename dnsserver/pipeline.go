@@ -216,7 +216,7 @@ func (w *worker) bakes(q *query, from netip.Addr) bool {
 
 // limited returns what of a reply is sent to a network that gets many.
 func (w *worker) limited(q *query, dst, reply []byte, from netip.Addr) []byte {
-	switch w.limiter.judge(from, kindOf(reply[len(dst):]), w.now) {
+	switch w.limiter.judge(from, reply[len(dst):], q, w.now) {
 	case send:
 		return reply
 	case drop:
@@ -263,6 +263,9 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 		}
 		if ask.RA && answer != nil && answer.Rcode == dns.RcodeRefused {
 			return w.forward(q, dst, &ask)
+		}
+		if answer != nil && answer.Zone != nil && answer.MadeUp() {
+			q.source = answer.Zone.Name
 		}
 		if q.signed && (answer == nil || answer.Zone != nil) {
 			order, ok := w.order(w.period, client, w.stream), true

@@ -35,6 +35,8 @@ type query struct {
 	class uint16
 	hash  uint64 // of key, for a worker with a Front
 
+	source string // the zone whose wildcards the answer is from, by which it is counted then; empty: the name is one that is there
+
 	readable bool             // to its end; else it is malformed
 	bare     bool             // it asks for a cookie alone (RFC 7873, section 5.4)
 	pending  *pending         // the reply takes what others say; nil: it does not
@@ -80,7 +82,7 @@ const keepaliveOption = 6
 // read reads a packet with a whole header. It returns false where the packet is
 // malformed; what was read until then stays in q.
 func (q *query) read(msg []byte) bool {
-	q.msg, q.size, q.end, q.pending, q.hops = msg, 0, headerSize, nil, maxHops
+	q.msg, q.size, q.end, q.source, q.pending, q.hops = msg, 0, headerSize, "", nil, maxHops
 	q.co, q.signed, q.keepalive, q.padded = false, false, false, false
 	q.bare, q.tsig, q.signer = false, false, nil
 	q.edns, q.do, q.version, q.udpSize, q.cookie, q.known = false, false, 0, 0, nil, false

@@ -42,11 +42,12 @@ func newSigning() *signing {
 
 // allows tells whether a signature may be made for a client, and counts it.
 func (s *signing) allows(client netip.Addr, stream bool, now time.Time) bool {
-	transport := 0
+	transport := uint64(0)
 	if stream {
 		transport = 1
 	}
-	return s.network.judge(client, transport, now) == send && s.all.judge(netip.IPv4Unspecified(), transport, now) == send
+	return s.network.bound(counted{networkOf(client), transport}, s.network.perSecond, now) == send &&
+		s.all.bound(counted{what: transport}, s.all.perSecond, now) == send
 }
 
 // signaturesMade is the metric of what signing costs.
