@@ -25,6 +25,7 @@ func (c *Cache) Pack(key []byte, a *zones.Answer) (*Packed, error) {
 		authoritative: a.Authoritative,
 		ede:           packExplanation(a.Explanation),
 		beyond:        packName(a.Beyond),
+		targets:       packNames(a.Targets),
 	}
 	if len(a.Records) == 0 && len(a.Authority) == 0 && len(a.Extra) == 0 {
 		p.subsets = p.only[:] // REFUSED mostly, and asked for by strangers
@@ -71,6 +72,14 @@ func packName(name string) string {
 		return ""
 	}
 	return string(space[:n])
+}
+
+// packNames does it with several.
+func packNames(names []string) (packed []string) {
+	for _, name := range names {
+		packed = append(packed, packName(name))
+	}
+	return packed
 }
 
 // choose returns the records of each subset: of all in one, where they are few

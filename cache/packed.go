@@ -37,6 +37,7 @@ type Packed struct {
 	extra     []record // additional records of no answer record
 	ede       []byte   // the Extended DNS Error option, or nothing
 	beyond    string   // the name of others that the answer leads to, in wire format
+	targets   []string // the names of others that records send their reader on to, in wire format
 
 	authoritySize int
 	shared        int // how many of glue belong to several records
@@ -80,6 +81,10 @@ func (p *Packed) Zone() *zones.Zone { return p.zone }
 // Beyond returns the name, in wire format and in lower case, that the answer leads
 // to and that is in none of our zones; empty: it is whole.
 func (p *Packed) Beyond() string { return p.beyond }
+
+// Targets returns names, in wire format and in lower case, that SRV records of the
+// answer send their reader on to, and that are in none of our zones.
+func (p *Packed) Targets() []string { return p.targets }
 
 // Capped tells whether records were left out so that BIND accepts the RRset.
 func (p *Packed) Capped() bool { return p.capped }
@@ -132,6 +137,9 @@ func (p *Packed) cost() int64 {
 	}
 	if len(p.subsets) > 1 {
 		n += cap(p.subsets) * int(unsafe.Sizeof(subset{}))
+	}
+	for _, name := range p.targets {
+		n += int(unsafe.Sizeof(name)) + len(name)
 	}
 	return int64(n + cap(p.memory))
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -59,18 +61,26 @@ func (p *pipeline) outward(q *query, name []byte) forward.Question {
 
 // suspend makes a query pending. It appends a reply only where too many are.
 func (w *worker) suspend(q *query, dst []byte, ask *cache.Query, local *cache.Packed) []byte {
+	if w.park(q, ask, local) {
+		return nil
+	}
+	start := len(dst)
+	dst = w.fail(q, dst, dns.RcodeServerFailure)
+	dst[start+3] |= 0x80 // RA
+	return dst
+}
+
+// park makes a query pending, unless too many are.
+func (w *worker) park(q *query, ask *cache.Query, local *cache.Packed) bool {
 	if !w.asker.Enter(ask.Client) {
-		start := len(dst)
-		dst = w.fail(q, dst, dns.RcodeServerFailure)
-		dst[start+3] |= 0x80 // RA
-		return dst
+		return false
 	}
 	p := &pending{pipeline: w.pipeline, transport: w.tally.transport, query: *q, ask: *ask, period: w.period, local: local}
 	p.query.msg = bytes.Clone(q.msg)
 	p.ask.Message, p.ask.Options = p.query.msg, bytes.Clone(ask.Options)
 	p.query.cookie = nil
 	q.pending = p
-	return nil
+	return true
 }
 
 // reply waits for the others, and returns the reply; nil: there is to be none.
@@ -89,11 +99,16 @@ func (p *pending) answer(ctx context.Context) (reply []byte) {
 			p.faults.add(time.Now())
 			p.metrics.late(p.transport, func(t *tally) { t.panics.Add(1) })
 			p.logger.Error("a query ended in a panic", "query", fmt.Sprintf("%x", p.query.msg[:min(len(p.query.msg), 512)]), "panic", fmt.Sprint(fault))
-			reply, _ = p.write(nil, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeServerFailure}}, false)
+			reply, _ = p.write(nil, failedPart())
 		}
 	}()
+	ctx, cancel := context.WithTimeout(ctx, forward.BudgetTime) // for all parts of the answer together
+	defer cancel()
 	dst := make([]byte, 0, minUDP)
-	if p.local == nil {
+	switch {
+	case p.local != nil && p.local.Targets() != nil:
+		return p.finish(p.write(dst, p.withTargets(ctx)))
+	case p.local == nil:
 		question := p.outward(&p.query, p.query.name())
 		if f, stale := p.asker.Ask(ctx, question); f.Beyond == "" {
 			p.ask.Stale = stale
@@ -101,8 +116,7 @@ func (p *pending) answer(ctx context.Context) (reply []byte) {
 			return p.finish(reply, truncated)
 		}
 	}
-	m, stale := p.compose(ctx)
-	return p.finish(p.write(dst, m, stale))
+	return p.finish(p.write(dst, p.compose(ctx)))
 }
 
 // finish counts a reply, and bounds what the client's network gets.
@@ -133,65 +147,120 @@ func (p *pending) finish(reply []byte, truncated bool) []byte {
 	return reply
 }
 
+// part is a part of an answer, or all of it.
+type part struct {
+	*dns.Msg
+	why  []byte // an Extended DNS Error as an option, or nothing
+	next string // the name in wire format that it leads to, and that is on the other side; empty: it leads to none
+}
+
+func failedPart() part { return part{Msg: &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeServerFailure}}} }
+
+// readPart reads a reply to a question for a part.
+func readPart(reply []byte, next string) part {
+	p := part{Msg: new(dns.Msg), next: next}
+	if p.Unpack(reply) != nil {
+		return failedPart()
+	}
+	p.Extra = slices.DeleteFunc(p.Extra, func(rr dns.RR) bool {
+		opt, ok := rr.(*dns.OPT)
+		if ok {
+			for _, o := range opt.Option {
+				if e, ok := o.(*dns.EDNS0_EDE); ok {
+					p.why = appendError(nil, e.InfoCode, e.ExtraText)
+				}
+			}
+		}
+		return ok
+	})
+	return p
+}
+
 // compose follows the aliases that lead from our zones to others' names, or from
 // those to ours, and returns all that is on the way.
-func (p *pending) compose(ctx context.Context) (m *dns.Msg, stale bool) {
-	m = new(dns.Msg)
+func (p *pending) compose(ctx context.Context) part {
+	all := part{Msg: new(dns.Msg)}
 	name, ours := string(p.query.name()), p.local != nil
 	for range maxLeaps {
-		var part *dns.Msg
-		var next string
+		var one part
 		if ours {
-			part, next = p.ours(name)
+			one = p.ours(name)
 		} else {
-			var old bool
-			part, next, old = p.others(ctx, name)
-			stale = stale || old
+			one = p.others(ctx, name, p.query.qtype)
 		}
-		m.Answer, m.Ns, m.Rcode = append(m.Answer, part.Answer...), part.Ns, part.Rcode
-		if next == "" || part.Rcode != dns.RcodeSuccess {
-			return m, stale
+		all.Answer, all.Ns, all.Rcode = append(all.Answer, one.Answer...), one.Ns, one.Rcode
+		if one.why != nil {
+			all.why = one.why
 		}
-		name, ours = next, !ours
+		if one.next == "" || one.Rcode != dns.RcodeSuccess {
+			return all
+		}
+		name, ours = one.next, !ours
 	}
-	return &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeServerFailure}}, stale
+	return failedPart()
+}
+
+const (
+	// maxTargets is for how many targets of an answer others are asked.
+	maxTargets = 8
+
+	// targetTime is how long such an answer waits for them: it is good without them, too.
+	targetTime = 400 * time.Millisecond
+)
+
+// withTargets returns an answer of ours, some of whose SRV records send their reader on
+// to names of others, with what is known of the addresses of those.
+func (p *pending) withTargets(ctx context.Context) part {
+	all := p.ours(string(p.query.name()))
+	ctx, cancel := context.WithTimeout(ctx, targetTime)
+	defer cancel()
+	targets := p.local.Targets()
+	targets = targets[:min(len(targets), maxTargets)]
+	known := make([][]dns.RR, len(targets))
+	var asking sync.WaitGroup
+	for n, name := range targets {
+		asking.Go(func() {
+			for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+				if one := p.others(ctx, name, qtype); one.Rcode == dns.RcodeSuccess && one.next == "" {
+					known[n] = append(known[n], one.Answer...)
+				}
+			}
+		})
+	}
+	asking.Wait()
+	all.Extra = append(all.Extra, slices.Concat(known...)...)
+	return all
 }
 
 // whole is a query for a part of an answer, as long as it may be.
-func (p *pending) whole(name string) *cache.Query {
+func (p *pending) whole(name string, qtype uint16) *cache.Query {
 	message := make([]byte, headerSize, headerSize+len(name)+4)
 	message = append(message, name...)
-	message = append(message, byte(p.query.qtype>>8), byte(p.query.qtype), 0, dns.ClassINET)
-	return &cache.Query{Message: message, End: len(message), Client: p.ask.Client, Limit: maxTCP, Stale: p.ask.Stale}
+	message = append(message, byte(qtype>>8), byte(qtype), 0, dns.ClassINET)
+	return &cache.Query{Message: message, End: len(message), EDNS: true, Client: p.ask.Client, Limit: maxTCP, Stale: p.ask.Stale}
 }
 
-// ours answers for a name in wire format in one of our zones, and says to which of
-// others that leads.
-func (p *pending) ours(name string) (part *dns.Msg, next string) {
-	failure := &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeServerFailure}}
+// ours answers for a name in wire format in one of our zones.
+func (p *pending) ours(name string) part {
 	fresh, view := p.freshness(), p.registry.View()
 	if fresh.Stale && !p.trusts(fresh) {
-		return failure, ""
+		return failedPart()
 	}
 	answer := p.resolve(view, name)
 	packed, err := p.cache.Pack(append([]byte(name), byte(p.query.qtype>>8), byte(p.query.qtype)), answer)
 	if err != nil {
-		return failure, ""
+		return failedPart()
 	}
-	q := p.whole(name)
+	q := p.whole(name, p.query.qtype)
 	q.Turn = packed.Turn()
 	if zone := packed.Zone(); zone != nil {
 		q.Serial = zone.Serial(view)
 	}
 	if p.resign(q, packed, view, p.period) != nil {
-		return failure, ""
+		return failedPart()
 	}
-	part = new(dns.Msg)
 	reply, _ := packed.Append(nil, q)
-	if part.Unpack(reply) != nil {
-		return failure, ""
-	}
-	return part, packed.Beyond()
+	return readPart(reply, packed.Beyond())
 }
 
 // resolve answers for a name in one of our zones, with the signatures of who has
@@ -205,21 +274,19 @@ func (p *pending) resolve(view *registry.View, name string) *zones.Answer {
 	return r.Prove(answer, p.order(p.period, p.ask.Client, p.transport != "udp"))
 }
 
-// others answers for a name of others, and says to which of ours that leads.
-func (p *pending) others(ctx context.Context, name string) (part *dns.Msg, next string, stale bool) {
-	f, stale := p.asker.Ask(ctx, p.outward(&p.query, []byte(name)))
-	part = new(dns.Msg)
-	q := p.whole(name)
+// others answers for a name of others.
+func (p *pending) others(ctx context.Context, name string, qtype uint16) part {
+	question := p.outward(&p.query, []byte(name))
+	question.Type = qtype
+	f, stale := p.asker.Ask(ctx, question)
+	q := p.whole(name, qtype)
 	q.Stale = stale
 	reply, _ := f.Append(nil, q, time.Now())
-	if part.Unpack(reply) != nil {
-		part.Rcode = dns.RcodeServerFailure
-	}
-	return part, f.Beyond, stale
+	return readPart(reply, f.Beyond)
 }
 
 // write writes a composed reply behind the client's own question.
-func (p *pending) write(dst []byte, m *dns.Msg, stale bool) (reply []byte, truncated bool) {
+func (p *pending) write(dst []byte, m part) (reply []byte, truncated bool) {
 	q := &p.query
 	name, _, _ := dns.UnpackDomainName(q.name(), 0)
 	m.Question = []dns.Question{{Name: name, Qtype: q.qtype, Qclass: q.class}}
@@ -246,8 +313,12 @@ func (p *pending) write(dst []byte, m *dns.Msg, stale bool) (reply []byte, trunc
 	}
 	dst[3] = 0x80 | q.msg[3]&0x10 | dst[3]&0xf // RA, CD as asked
 	if q.edns {
+		if len(m.why) > room-len(packed) {
+			m.why = nil
+		}
 		dst[11]++
-		dst = append(cache.AppendOPT(dst, 0, q.do, len(p.ask.Options)), p.ask.Options...)
+		dst = cache.AppendOPT(dst, 0, q.do, len(p.ask.Options)+len(m.why))
+		dst = append(append(dst, p.ask.Options...), m.why...)
 	}
 	return dst, truncated
 }

@@ -236,12 +236,16 @@ func (w *worker) cutShort(q *query, reply []byte, start int) []byte {
 
 // cutShort takes all records out of a reply, which begins at an offset, and sets TC.
 func (q *query) cutShort(reply []byte, start int) []byte {
+	extended := uint8(0) // part of the response code, where OPT is alone
+	if at := start + q.end; q.edns && binary.BigEndian.Uint32(reply[start+6:]) == 0 && at+5 < len(reply) {
+		extended = reply[at+5]
+	}
 	reply[start+2] |= 0x02
 	clear(reply[start+6 : start+headerSize])
 	reply = reply[:start+q.end]
 	if q.edns {
 		reply[start+11] = 1
-		reply = append(cache.AppendOPT(reply, 0, q.do, len(q.options())), q.options()...)
+		reply = append(cache.AppendOPT(reply, extended, q.do, len(q.options())), q.options()...)
 	}
 	return reply
 }
@@ -292,6 +296,9 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 	}
 	if ask.RA && packed.Beyond() != "" && q.msg[2]&1 != 0 {
 		return w.suspend(q, dst, &ask, packed)
+	}
+	if ask.RA && packed.Targets() != nil && q.msg[2]&1 != 0 && w.park(q, &ask, packed) {
+		return nil
 	}
 	ask.Turn = turn
 	packed.Use()
@@ -382,10 +389,15 @@ func (w *worker) explain(q *query, dst []byte, rcode int, code uint16, text stri
 	if q.edns {
 		at := len(reply) - len(q.options())
 		binary.BigEndian.PutUint16(reply[at-2:], uint16(len(q.options())+6+len(text)))
-		reply = append(reply, 0, dns.EDNS0EDE, 0, byte(2+len(text)), 0, byte(code))
-		reply = append(reply, text...)
+		reply = appendError(reply, code, text)
 	}
 	return reply
+}
+
+// appendError appends an Extended DNS Error as an option.
+func appendError(dst []byte, code uint16, text string) []byte {
+	dst = append(dst, 0, dns.EDNS0EDE, byte((2+len(text))>>8), byte(2+len(text)), byte(code>>8), byte(code))
+	return append(dst, text...)
 }
 
 // limit returns how many octets the reply may have.

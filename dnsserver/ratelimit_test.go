@@ -186,6 +186,33 @@ func TestWhoAsksTooMuchIsToldToComeOverTCP(t *testing.T) {
 	}
 }
 
+func TestABadCookieThatIsCutShortStaysOne(t *testing.T) {
+	l := newLab(t)
+	l.limiter = newLimiter(RateLimit{PerSecond: 1})
+	query, err := withCookie(question("web.service.test.", dns.TypeA, 1232), "01020304050607080011223344556677").Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, cut := l.newWorker("udp"), 0
+	for range 30 {
+		m := new(dns.Msg)
+		if reply := w.serve(nil, query, client); reply == nil {
+			continue
+		} else if err := m.Unpack(reply); err != nil {
+			t.Fatal(err)
+		}
+		if m.Truncated {
+			cut++
+		}
+		if m.Rcode != dns.RcodeBadCookie {
+			t.Fatalf("the reply is %v", m)
+		}
+	}
+	if cut < 10 {
+		t.Errorf("%d replies are cut short", cut)
+	}
+}
+
 // TestASignedDenialIsCountedAsADenial asks for names that do not exist: they are denied
 // with NOERROR and a record that says so.
 func TestASignedDenialIsCountedAsADenial(t *testing.T) {

@@ -247,6 +247,7 @@ func (r *resolution) srv(endpoints []registry.Endpoint, stamp *registry.Stamp) *
 	records := make([]Record, 0, len(endpoints))
 	srvs := make([]dns.SRV, len(endpoints)) // in one piece: there are many of them
 	targets := targets{r: r}
+	var others []string
 	for _, e := range endpoints {
 		t, ok := targets.of(e)
 		if !ok {
@@ -265,6 +266,9 @@ func (r *resolution) srv(endpoints []registry.Endpoint, stamp *registry.Stamp) *
 			Port: uint16(e.Port), Target: t.name,
 		}
 		records = append(records, Record{RR: srv, Weight: e.Weight, Glue: t.glue})
+		if len(t.glue) == 0 && !slices.Contains(others, t.name) {
+			others = append(others, t.name)
+		}
 	}
 	if targets.ours {
 		stamp = r.v.Stamp() // the answer depends on other services, too
@@ -272,5 +276,7 @@ func (r *resolution) srv(endpoints []registry.Endpoint, stamp *registry.Stamp) *
 	if len(records) == 0 {
 		return targets.keep(r.noData(stamp, r.about.count(len(endpoints))+", none at an address that can be found"))
 	}
-	return targets.keep(r.positive(records, stamp))
+	a := r.positive(records, stamp)
+	a.Targets = others
+	return targets.keep(a)
 }

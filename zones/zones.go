@@ -105,6 +105,7 @@ type Answer struct {
 	Shuffle       bool     // the records may be given in any order, by weight
 	Explanation   EDE      // why there is no record
 	Beyond        string   // the name, in none of ours, that the last record leads to; empty: there is none
+	Targets       []string // of SRV records, in none of ours: their addresses are for others to say
 	Stamp         *registry.Stamp
 	Cacheable     bool   // the answer may be kept for as long as Stamp is current
 	Proof         *Proof // what it says is not there; nil: nothing
