@@ -272,6 +272,13 @@ func idOf(event string) string {
 	return ""
 }
 
+func TestTheHeadOfAnEventStreamIsNotWaitedFor(t *testing.T) {
+	e := start(t, nil)
+	status, _, header := e.do("HEAD", "/v1/events", "")
+	diff(t, "status", status, http.StatusOK)
+	diff(t, "type", header.Get("Content-Type"), "text/event-stream")
+}
+
 func TestPrometheusTargets(t *testing.T) {
 	e := start(t, nil)
 	e.put(`{"Name": "web", "ID": "web-1", "Port": 80, "Tags": ["v1"], "Meta": {"a-b": "c"}}`)

@@ -29,14 +29,17 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 			return badRequest("Last-Event-ID must be the index of an event")
 		}
 	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	if r.Method == http.MethodHead {
+		return nil // nothing would ever come of the wait
+	}
 	s.metrics.watchers.Inc()
 	defer s.metrics.watchers.Dec()
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 
 	stream := &eventStream{w: w, control: http.NewResponseController(w)}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
 	if err := stream.send("retry: 1000\n\n"); err != nil {
 		return nil
 	}
