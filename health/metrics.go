@@ -29,7 +29,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}, []string{"kind", "result"}),
 		duration: with.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "rollcall_check_duration_seconds", Help: "Time that a probe took.",
-			Buckets: prometheus.ExponentialBuckets(500e-6, 4, 9),
+			Buckets: prometheus.ExponentialBuckets(1e-3, 5, 6),
 		}, []string{"kind"}),
 		running: with.NewGauge(prometheus.GaugeOpts{
 			Name: "rollcall_checks_running", Help: "Probes that are running.",

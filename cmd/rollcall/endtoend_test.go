@@ -23,17 +23,22 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/rollcall-dns/rollcall/dnsserver/forward"
 	"github.com/rollcall-dns/rollcall/health"
 )
 
 // running starts a server in this process, on free ports of loopback.
-func running(t *testing.T) *server {
+func running(t *testing.T, edit ...func(*settings)) *server {
 	t.Helper()
-	return start(t, &settings{
+	settings := &settings{
 		dnsAddrs: []string{"127.0.0.1:0"}, adminAddr: "127.0.0.1:0", zones: []string{"rollcall.internal."},
 		dataDir: t.TempDir(), datacenter: "dc1", node: "host-1", nodeAddress: "127.0.0.1", checkAllow: health.Private(),
 		ttl: 5 * time.Second, negativeTTL: 5 * time.Second, maxAnswers: 100, logger: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, edit := range edit {
+		edit(settings)
+	}
+	return start(t, settings)
 }
 
 // put makes a request that must succeed.
@@ -137,38 +142,38 @@ func TestGoResolver(t *testing.T) {
 }
 
 // TestMetricsDoNotGrowWithNames asks for made-up names, with ROLLCALL_LONG for a
-// million of them.
+// million of them, a server that has all there is to count: upstreams, a check of each
+// kind, and who asks HTTP for everything and has it wrong.
 func TestMetricsDoNotGrowWithNames(t *testing.T) {
+	const most = 500
 	names := 20_000
 	if os.Getenv("ROLLCALL_LONG") != "" {
 		names = 1_000_000
 	}
-	s := running(t)
-	series := func() (n int) {
-		response, err := http.Get("http://" + s.adminAddr().String() + "/metrics")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
-		text, err := io.ReadAll(response.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(text)) {
-			if !strings.HasPrefix(line, "#") {
-				n++
+	s := running(t, func(s *settings) {
+		for _, upstream := range []string{"127.0.0.1:1", "tcp://127.0.0.1:2"} {
+			route, err := forward.ParseRoute(upstream)
+			if err != nil {
+				t.Fatal(err)
 			}
+			s.forward.routes = append(s.forward.routes, route)
 		}
-		return n
-	}
+		s.forward.clients = health.Private()
+	})
+	api := "http://" + s.adminAddr().String()
+	put(t, api+"/v1/agent/service/register", object{"Name": "web", "Checks": []object{
+		{"HTTP": "http://127.0.0.1:1/", "Interval": "1s"}, {"TCP": "127.0.0.1:1", "Interval": "1s"}, {"UDP": "127.0.0.1:1", "Interval": "1s"},
+		{"GRPC": "127.0.0.1:1", "Interval": "1s"}, {"DNS": "dns://127.0.0.1:1/x", "Interval": "1s"}, {"TTL": "1s"},
+	}})
+	time.Sleep(1200 * time.Millisecond) // each has run
 	c, err := dns.Dial("udp", s.dns.Addrs()[0].String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	ask := func(n int) {
+	ask := func(n int, zone string) {
 		for range n {
-			if err := c.WriteMsg(new(dns.Msg).SetQuestion(fmt.Sprintf("n%x.service.rollcall.internal.", rand.Uint64()), dns.TypeA)); err != nil {
+			if err := c.WriteMsg(new(dns.Msg).SetQuestion(fmt.Sprintf("n%x.%s", rand.Uint64(), zone), dns.TypeA)); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := c.ReadMsg(); err != nil {
@@ -176,20 +181,42 @@ func TestMetricsDoNotGrowWithNames(t *testing.T) {
 			}
 		}
 	}
-	ask(10)
-	routes := askEveryRoute(t, "http://"+s.adminAddr().String())
-	series()
-	before := series()
-	ask(names)
-	after := series()
-	t.Logf("%d series after each of %d routes of HTTP was asked, and after %d names %d", before, routes, names, after)
-	if after > before || after > 500 {
-		t.Errorf("%d series, and after %d names %d", before, names, after)
+	ask(10, "service.rollcall.internal.")
+	ask(1, "example.com.")
+	routes := askEveryRoute(t, api)
+	series(t, api)
+	before := series(t, api)
+	ask(names, "service.rollcall.internal.")
+	after := series(t, api)
+	t.Logf("%d series after each of %d routes of HTTP was asked, well and badly, and after %d names %d", before, routes, names, after)
+	if after > before || after > most {
+		t.Errorf("%d series, and after %d names %d, of %d at most", before, names, after, most)
 	}
 }
 
-// askEveryRoute asks HTTP for all that there is, once each, and returns how much that is.
-func askEveryRoute(t *testing.T, api string) (asked int) {
+// series returns how many there are at /metrics.
+func series(t *testing.T, api string) (n int) {
+	t.Helper()
+	response, err := http.Get(api + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "#") {
+			n++
+		}
+	}
+	return n
+}
+
+// askEveryRoute asks HTTP for all that there is, with all methods and with parameters
+// and bodies that are right for some, and returns how many routes that is.
+func askEveryRoute(t *testing.T, api string) (routes int) {
 	t.Helper()
 	var spec struct{ Paths map[string]map[string]any }
 	response, err := http.Get(api + "/openapi.json")
@@ -201,24 +228,39 @@ func askEveryRoute(t *testing.T, api string) (asked int) {
 		t.Fatal(err)
 	}
 	parameter := regexp.MustCompile(`{[^}]*}`)
-	for path, methods := range spec.Paths {
-		for method := range methods {
-			if method == "parameters" || path == "/v1/events" { // which has no end
-				continue
-			}
-			r, err := http.NewRequestWithContext(t.Context(), strings.ToUpper(method), api+parameter.ReplaceAllString(path, "x"), http.NoBody)
-			if err != nil {
-				t.Fatal(err)
-			}
-			response, err := http.DefaultClient.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			response.Body.Close()
-			asked++
+	ask := func(method, path, body, have string) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, method, api+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
 		}
+		if have != "" {
+			r.Header.Set("If-None-Match", have)
+		}
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
 	}
-	return asked
+	for path := range spec.Paths {
+		for _, value := range []string{"web", "service:web", "passing", "..%2f"} {
+			for _, query := range []string{"", "?index=x&type=x&filter=(&wait=x&level=x"} {
+				for _, body := range []string{"", "{", `{"Name":"web","Node":"host-1","Status":"passing","CheckID":"service:web"}`} {
+					for _, method := range []string{"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "BREW"} {
+						if path == "/v1/events" && method == "GET" { // which has no end
+							continue
+						}
+						ask(method, parameter.ReplaceAllString(path, value)+query, body, "")
+						ask(method, parameter.ReplaceAllString(path, value)+query, body, "*")
+					}
+				}
+			}
+		}
+		routes++
+	}
+	return routes
 }
 
 // TestKilledServerLosesNothing kills the program while 16 clients register over
