@@ -45,6 +45,7 @@ func plainSettings(ctx *cli.Context) *settings {
 		tlsAddrs:         separate(ctx.StringSlice("tls-addr")),
 		httpsAddrs:       separate(ctx.StringSlice("https-addr")),
 		adminAddr:        ctx.String("admin-addr"),
+		adminHosts:       separate(ctx.StringSlice("admin-host")),
 		adminTokenFile:   ctx.String("admin-token-file"),
 		zones:            separate(ctx.StringSlice("zone")),
 		dataDir:          ctx.String("data-dir"),
@@ -143,6 +144,7 @@ func (r *settingsReader) addresses() {
 	s.adminCertificate, err = readCertificate(r.ctx, "admin-tls-cert", "admin-tls-key", "admin-client-ca", s.logger)
 	r.check("admin-tls-cert", err)
 	r.check("admin-addr", checkAddresses([]string{s.adminAddr}))
+	r.check("admin-host", checkHosts(s.adminHosts))
 }
 
 func (r *settingsReader) zones() {

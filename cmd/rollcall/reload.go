@@ -26,7 +26,7 @@ import (
 var reloadable = []string{
 	"zone", "zone-file", "dnssec-key", "reverse-zone", "ttl", "negative-ttl", "only-passing", "panic-below", "max-answers",
 	"rate-limit", "rate-limit-exempt", "udp-gso", "forward", "forward-for", "forward-private", "transfer-to", "notify", "tsig-key-file", "max-stale",
-	"admin-token-file", "check-allow", "check-concurrency",
+	"admin-host", "admin-token-file", "check-allow", "check-concurrency",
 	"consul-token-file", "consul-ca-file", "consul-cert-file", "consul-key-file", "consul-tls-server-name", "consul-pin",
 	"dnstap", "dnstap-every", "trace-queries", "drain", "log-level",
 }
@@ -79,7 +79,7 @@ func (s *settings) reloaded(next *settings) (merged *settings, changed, kept []s
 	merged.ttl, merged.negativeTTL = next.ttl, next.negativeTTL
 	merged.onlyPassing, merged.panicBelow, merged.maxAnswers = next.onlyPassing, next.panicBelow, next.maxAnswers
 	merged.rateLimit, merged.udpGSO, merged.maxStale, merged.drain = next.rateLimit, next.udpGSO, next.maxStale, next.drain
-	merged.checkConcurrency = next.checkConcurrency
+	merged.checkConcurrency, merged.adminHosts = next.checkConcurrency, next.adminHosts
 	if !slices.Contains(kept, "zone") {
 		merged.zones = next.zones
 	}

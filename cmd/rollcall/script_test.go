@@ -312,7 +312,8 @@ func eventually(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// exchangeHTTP asks the admin endpoint. A status from 400 on is an error.
+// exchangeHTTP asks the admin endpoint, under the name HTTP_HOST where that is set. A
+// status from 400 on is an error.
 func exchangeHTTP(ts *testscript.TestScript, args []string) (string, error) {
 	body := ""
 	if len(args) > 2 {
@@ -322,6 +323,7 @@ func exchangeHTTP(ts *testscript.TestScript, args []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	request.Host = ts.Getenv("HTTP_HOST")
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return "", err

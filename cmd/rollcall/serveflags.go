@@ -40,6 +40,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "tsig-key-file", EnvVars: serveEnv("TSIG_KEY_FILE"), TakesFile: true, Category: "Secondaries", Usage: "`FILE` with the keys, as tsig-keygen writes them"},
 
 		&cli.StringFlag{Name: "admin-addr", Value: "127.0.0.1:5380", EnvVars: serveEnv("ADMIN_ADDR"), Category: "HTTP", Usage: "`ADDRESS` to serve HTTP on"},
+		&cli.StringSliceFlag{Name: "admin-host", DefaultText: "loopback, the address that a connection came to, and --node", EnvVars: serveEnv("ADMIN_HOST"), Category: "HTTP", Usage: "`NAME` or address that HTTP is reached by, as through a proxy; requests for any other are refused (repeatable)"},
 		&cli.StringFlag{Name: "admin-token-file", EnvVars: serveEnv("ADMIN_TOKEN_FILE"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with the token that HTTP clients have to show, or a line NAME SECRET read|write [PREFIX…] for each of several"},
 		&cli.StringFlag{Name: "admin-tls-cert", EnvVars: serveEnv("ADMIN_TLS_CERT"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with a certificate: HTTP becomes HTTPS"},
 		&cli.StringFlag{Name: "admin-tls-key", EnvVars: serveEnv("ADMIN_TLS_KEY"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with its key"},

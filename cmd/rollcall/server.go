@@ -142,7 +142,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 	s.admin, err = admin.New(admin.Config{
 		Registry: s.registry, Node: s.registry.node, Datacenter: s.registry.datacenter, Zone: s.registry.zones[0], Version: buildVersion().Version,
 		Logger: s.settings.logger, Metrics: metrics, Gatherer: metrics,
-		TLS: s.settings.adminCertificate.config(), Tokens: s.adminTokens(), OnBehalf: s.registry.onBehalf, Freshness: s.registry.freshness,
+		TLS: s.settings.adminCertificate.config(), Tokens: s.adminTokens(), Hosts: s.adminHosts, OnBehalf: s.registry.onBehalf, Freshness: s.registry.freshness,
 		Ready: s.ready, Explain: s.explainDNS, Reload: s.reload, Configuration: s.configuration, Around: s.tracing.route(), Profile: s.settings.pprof, Traffic: trafficOf(s.answers), Asked: askedOf(s.dns), LogLevel: s.settings.level,
 		Backup: s.registry.backup,
 	})
@@ -207,6 +207,9 @@ func (s *server) adminTokens() func() []admin.Token {
 	}
 	return func() []admin.Token { return s.current.Load().settings.adminTokens() }
 }
+
+// adminHosts returns the names in force that HTTP is reached by, beside its own.
+func (s *server) adminHosts() []string { return s.current.Load().settings.adminHosts }
 
 // ready tells why clients should go elsewhere, or nil.
 func (s *server) ready() error {

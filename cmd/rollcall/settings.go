@@ -30,6 +30,7 @@ type settings struct {
 	httpsAddrs       []string
 	certificate      *certificate // for both; nil: there is none
 	adminAddr        string
+	adminHosts       []string             // that HTTP is reached by, beside its own
 	adminCertificate *certificate         // nil: HTTP is in clear
 	adminTokens      func() []admin.Token // nil: whoever can connect may do anything
 	adminTokenFile   string
@@ -150,6 +151,19 @@ func checkAddresses(addrs []string) error {
 		}
 		if _, err := netip.ParseAddr(host); host != "" && host != "localhost" && err != nil {
 			return fmt.Errorf("%q begins with no IP address", addr)
+		}
+	}
+	return nil
+}
+
+// checkHosts refuses what no request would be for.
+func checkHosts(hosts []string) error {
+	for _, host := range hosts {
+		if _, err := netip.ParseAddr(host); err == nil {
+			continue
+		}
+		if _, ok := dns.IsDomainName(host); !ok || host == "" || strings.ContainsAny(host, ":/*[]") {
+			return fmt.Errorf("%q is neither a host name nor an address, which have no port", host)
 		}
 	}
 	return nil

@@ -36,7 +36,7 @@ type Config struct {
 	Version    string
 	Tokens     func() []Token        // one of them is asked of every request but those for health; nil: none is
 	TLS        *tls.Config           // nil: HTTP is in clear
-	Hosts      []string              // names that it may be reached by, beside addresses, localhost and Node
+	Hosts      func() []string       // names and addresses that it is reached by, beside its own, loopback and Node; nil: no others
 	Zone       string                // the DNS zone that the page for people shows names in; empty: none
 	Logger     *slog.Logger          // nil: silent
 	Metrics    prometheus.Registerer // nil: not measured

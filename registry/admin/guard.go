@@ -31,8 +31,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout))
 		}
 		switch {
-		case !s.knownHost(r.Host):
-			refuse(w, r, http.StatusMisdirectedRequest, fmt.Errorf("the host %.80q is none of this endpoint's names", r.Host))
+		case !s.knownHost(r):
+			refuse(w, r, http.StatusMisdirectedRequest, fmt.Errorf("the host %.80q is none of this endpoint's names: --admin-host adds one", r.Host))
 		case s.foreign(r):
 			refuse(w, r, http.StatusForbidden, errors.New("a page of another origin may not do this"))
 		default:
@@ -71,18 +71,35 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 	refuse(w, r, http.StatusInternalServerError, errors.New("rollcall has a fault that this request shows"))
 }
 
-// knownHost keeps out pages whose own name was made to point here. An address is
-// no such name.
-func (s *Server) knownHost(host string) bool {
+// knownHost keeps out pages whose own name was made to point here, and whatever else
+// means another server: a request is for loopback, for the address that its connection
+// came to, or for what it was told is its own.
+func (s *Server) knownHost(r *http.Request) bool {
+	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	host = strings.Trim(host, "[]")
-	if _, err := netip.ParseAddr(host); err == nil {
+	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+	a, err := netip.ParseAddr(host)
+	a = a.Unmap().WithZone("")
+	if err == nil && (a.IsLoopback() || a == cameTo(r)) {
 		return true
 	}
-	is := func(name string) bool { return strings.EqualFold(name, host) }
-	return is("localhost") || is(s.cfg.Node) || slices.ContainsFunc(s.cfg.Hosts, is)
+	is := func(name string) bool {
+		if ours, err := netip.ParseAddr(name); err == nil {
+			return ours.Unmap() == a
+		}
+		return strings.EqualFold(strings.TrimSuffix(name, "."), host)
+	}
+	return is("localhost") || is(s.cfg.Node) || s.cfg.Hosts != nil && slices.ContainsFunc(s.cfg.Hosts(), is)
+}
+
+// cameTo returns the address of this machine that a request's connection came to.
+func cameTo(r *http.Request) netip.Addr {
+	if to, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
+		return to.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
 }
 
 // admit lets a request in that shows what it has to, and notes in its context

@@ -18,7 +18,11 @@ import (
 )
 
 func TestAHostThatIsNotOursIsMisdirected(t *testing.T) {
-	e := start(t, func(c *Config) { c.Hosts = []string{"rollcall.example.com"} })
+	hosts := func(c *Config) {
+		c.Hosts = func() []string { return []string{"rollcall.example.com", "198.51.100.7", "2001:db8::7"} }
+	}
+	e := start(t, hosts)
+	withTokens := start(t, func(c *Config) { hosts(c); c.Tokens = oneToken(secretAll) })
 	misdirected := 0
 	for _, row := range []struct {
 		host string
@@ -30,6 +34,16 @@ func TestAHostThatIsNotOursIsMisdirected(t *testing.T) {
 		{"LOCALHOST:5380", 200},
 		{"n1:5380", 200},
 		{"Rollcall.Example.Com", 200},
+		{"rollcall.example.com.:443", 200},
+		{"127.8.9.10", 200},
+		{"198.51.100.7:8080", 200}, // where a proxy or a translated address stands before it
+		{"[2001:DB8:0::7]", 200},
+		{"203.0.113.5", 421},
+		{"203.0.113.5:5380", 421},
+		{"[2001:db8::1]:5380", 421},
+		{"0.0.0.0:5380", 421},
+		{"0x7f.1", 421},
+		{"2130706433", 421},
 		{"rebinding.example.net", 421},
 		{"rollcall.example.com.evil.net", 421},
 		{"127.0.0.1.evil.net:5380", 421},
@@ -37,11 +51,42 @@ func TestAHostThatIsNotOursIsMisdirected(t *testing.T) {
 		if status, _, _ := e.do("GET", "/v1/agent/services", "", "Host", row.host); status != row.want {
 			t.Errorf("Host %s: %d, want %d", row.host, status, row.want)
 		}
+		if status, _, _ := withTokens.do("GET", "/v1/agent/services", "", "Host", row.host, "X-Consul-Token", secretAll); status != row.want {
+			t.Errorf("Host %s with a token: %d, want %d", row.host, status, row.want)
+		}
 		if row.want != http.StatusOK {
 			misdirected++
 		}
 	}
 	t.Logf("%d hosts that are not ours are refused, whether or not tokens are asked for", misdirected)
+}
+
+func TestTheAddressThatAConnectionCameToIsAHost(t *testing.T) {
+	s, err := New(Config{Registry: fixed{feed: registry.NewFeed(registry.NewView("dc1"))}})
+	check(t, err)
+	for _, row := range []struct {
+		to, host string
+		want     int
+	}{
+		{"192.0.2.1", "192.0.2.1:5380", 200},
+		{"::ffff:192.0.2.1", "192.0.2.1:5380", 200},
+		{"2001:db8::1", "[2001:db8::1]:5380", 200},
+		{"fe80::1%eth0", "[fe80::1%25eth0]:5380", 200},
+		{"192.0.2.1", "127.0.0.1:5380", 200}, // a port that is forwarded from loopback
+		{"192.0.2.1", "192.0.2.2:5380", 421},
+		{"2001:db8::1", "[2001:db8::2]:5380", 421},
+		{"127.0.0.1", "192.0.2.1:5380", 421},
+	} {
+		to := &net.TCPAddr{IP: net.ParseIP(strings.TrimSuffix(row.to, "%eth0")), Port: 5380}
+		r := httptest.NewRequest("GET", "/healthz", nil)
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(to)))
+		r.Host = row.host
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if w.Code != row.want {
+			t.Errorf("%s at %s: %d, want %d", row.host, row.to, w.Code, row.want)
+		}
+	}
 }
 
 func TestAPageOfAnotherOriginMayNotWrite(t *testing.T) {
