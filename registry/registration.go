@@ -42,6 +42,8 @@ const (
 	maxLabel    = 63
 	maxName     = 200
 	maxID       = 255
+	maxCheckID  = 2 * maxID
+	maxNodeID   = 64
 	maxTag      = 255
 	maxTags     = 64
 	maxPorts    = 32
@@ -69,6 +71,11 @@ func (r *Registration) Validate() error {
 		return invalid("Checks", "are %d, and at most %d are kept", len(r.Checks), maxChecks)
 	}
 	for i := range r.Checks {
+		if c := &r.Checks[i]; c.ID == "" && (r.Instance == nil || c.InstanceID != "") { // its name becomes its ID
+			if err := validateCheckID("Check.Name", c.Name); err != nil {
+				return err
+			}
+		}
 		if err := r.Checks[i].validate(); err != nil {
 			return err
 		}
@@ -106,8 +113,8 @@ func (n *Node) validate() error {
 	if err := canonicalAddress("Address", &n.Address); err != nil {
 		return err
 	}
-	if len(n.ID) > 64 || !printable(n.ID) {
-		return invalid("ID", "of the node must be at most 64 octets of text")
+	if len(n.ID) > maxNodeID || validateID(n.ID) != nil {
+		return invalid("ID", "of the node, %.80q, must be at most %d letters, digits and ._:@- and not a lone . or ..", n.ID, maxNodeID)
 	}
 	for tag, address := range n.TaggedAddresses {
 		if err := canonicalAddress("TaggedAddresses."+tag, &address); err != nil {
@@ -200,11 +207,11 @@ func (i *Instance) validatePorts() error {
 }
 
 func (c *Check) validate() error {
-	if len(c.ID) > 2*maxID || !printable(c.ID) {
-		return invalid("CheckID", "must be at most %d octets of text", 2*maxID)
+	if err := validateCheckID("CheckID", c.ID); err != nil {
+		return err
 	}
-	if !printable(c.Name) || len(c.Name) > 2*maxID {
-		return invalid("Check.Name", "must be at most %d octets of text", 2*maxID)
+	if !printable(c.Name) || len(c.Name) > maxCheckID {
+		return invalid("Check.Name", "must be at most %d octets of text", maxCheckID)
 	}
 	if len(c.Notes) > maxOutput || !utf8.ValidString(c.Notes) {
 		return invalid("Check.Notes", "must be at most %d octets of text", maxOutput)
@@ -306,6 +313,16 @@ func validateName(field, name string) error {
 func validateID(id string) error {
 	if id == "." || id == ".." || len(id) > maxID || strings.IndexFunc(id, notOf("._:@-")) >= 0 {
 		return invalid("ID", "%.80q must be at most %d letters, digits and ._:@- and not a lone . or ..", id, maxID)
+	}
+	return nil
+}
+
+// validateCheckID takes more than validateID: clients of Consul make IDs of words, and of
+// a namespace and a name with a slash between them.
+func validateCheckID(field, id string) error {
+	up := func(part string) bool { return part == "." || part == ".." }
+	if len(id) > maxCheckID || !printable(id) || strings.ContainsAny(id, `\<>"`) || id != "" && id[0] == '/' || slices.ContainsFunc(strings.Split(id, "/"), up) {
+		return invalid(field, `%.80q must be at most %d octets of text without \, <, > and ", and no path: it begins with no slash, and has no . or .. between slashes`, id, maxCheckID)
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func TestValidateNamesTheFieldAtFault(t *testing.T) {
-	long := strings.Repeat("a", 64)
+	long, refused := strings.Repeat("a", 64), 0
 	for _, row := range []struct {
 		name  string
 		field string // empty: valid
@@ -45,8 +45,31 @@ func TestValidateNamesTheFieldAtFault(t *testing.T) {
 		{"no interval", "Check.Interval", func(r *Registration) { r.Checks[0].Definition.Interval = 0 }},
 		{"a file as URL", "Check.HTTP", func(r *Registration) { r.Checks[0].Definition.HTTP = "file:///etc/passwd" }},
 		{"a target without a port", "Check.TCP", func(r *Registration) { r.Checks[0].Definition = &Definition{TCP: "web", Interval: time.Second} }},
+		{"a path as a check's ID", "CheckID", func(r *Registration) { r.Checks[0].ID = "../../etc/passwd" }},
+		{"a path from the root", "CheckID", func(r *Registration) { r.Checks[0].ID = "/../<i>" }},
+		{"a dot as a check's ID", "CheckID", func(r *Registration) { r.Checks[0].ID = "." }},
+		{"two dots within one", "CheckID", func(r *Registration) { r.Checks[0].ID = "a/../b" }},
+		{"markup in one", "CheckID", func(r *Registration) { r.Checks[0].ID = "<i>web</i>" }},
+		{"a quotation mark in one", "CheckID", func(r *Registration) { r.Checks[0].ID = `a" onclick="` }},
+		{"a backslash in one", "CheckID", func(r *Registration) { r.Checks[0].ID = `..\..\etc` }},
+		{"a NUL in one", "CheckID", func(r *Registration) { r.Checks[0].ID = "a\x00" }},
+		{"an escape in one", "CheckID", func(r *Registration) { r.Checks[0].ID = "a\u009b31m" }},
+		{"a name that becomes an ID", "Check.Name", func(r *Registration) { r.Instance, r.Checks[0].Name = nil, "../../etc/passwd" }},
+		{"a name that does not", "", func(r *Registration) { r.Checks[0].Name = "is < 5 ms from .." }},
+		{"a check's ID as Consul makes it", "", func(r *Registration) { r.Checks[0].ID = "service:host-1:web_2:8080:2" }},
+		{"of its maintenance", "", func(r *Registration) { r.Checks[0].ID = "_service_maintenance:web" }},
+		{"as Kubernetes has it", "", func(r *Registration) { r.Checks[0].ID = "default/web-7f9c-web" }},
+		{"of words", "", func(r *Registration) { r.Checks[0].ID = "disk of host-1 (root)" }},
+		{"of another script", "", func(r *Registration) { r.Checks[0].ID = "prüfung-七" }},
+		{"a node's ID as Consul makes it", "", func(r *Registration) { r.Node.ID = "40e4a748-2192-161a-0510-9bf59fe950b5" }},
+		{"a path as a node's ID", "ID", func(r *Registration) { r.Node.ID = "../../etc/passwd" }},
+		{"two dots as a node's ID", "ID", func(r *Registration) { r.Node.ID = ".." }},
+		{"markup as a node's ID", "ID", func(r *Registration) { r.Node.ID = "<i>" }},
 		{"a negative time", "Check.Timeout", func(r *Registration) { r.Checks[0].Definition.Timeout = -1 }},
 	} {
+		if row.field != "" {
+			refused++
+		}
 		t.Run(row.name, func(t *testing.T) {
 			r := Registration{
 				Instance: &Instance{Service: "web", ID: "web-1", Port: 80},
@@ -65,6 +88,7 @@ func TestValidateNamesTheFieldAtFault(t *testing.T) {
 			}
 		})
 	}
+	t.Logf("%d names, IDs, addresses and others are refused by their field", refused)
 }
 
 func TestValidateMakesAddressesCanonical(t *testing.T) {

@@ -258,7 +258,7 @@ func TestWhatWasRegisteredIsTextWhateverItSays(t *testing.T) {
 			TaggedAddresses: map[string]registry.TaggedAddress{hostile: {Address: "10.9.9.9"}},
 		},
 		Checks: []registry.Check{{
-			ID: hostile, Name: hostile, Notes: hostile, Output: hostile, InstanceID: "evil-1", Type: "ttl", Status: registry.Critical,
+			ID: "javascript:hit()'&", Name: hostile, Notes: hostile, Output: hostile, InstanceID: "evil-1", Type: "ttl", Status: registry.Critical,
 			Definition: &registry.Definition{TTL: time.Hour},
 		}},
 	}))
