@@ -14,7 +14,7 @@ import (
 )
 
 func TestAHostileBodyIsRefusedByTheNameOfItsField(t *testing.T) {
-	for _, row := range []struct {
+	rows := []struct {
 		name, body string
 		says       string // what the reply begins with
 	}{
@@ -80,8 +80,14 @@ func TestAHostileBodyIsRefusedByTheNameOfItsField(t *testing.T) {
 		{"a container", `{"Name":"web","Check":{"DockerContainerID":"a","Shell":"sh"}}`, "Check.DockerContainerID is nothing that rollcall acts on"},
 		{"an alias", `{"Name":"web","Check":{"AliasService":"db"}}`, "Check.AliasService is nothing that rollcall acts on"},
 		{"HTTP/2 ping", `{"Name":"web","Check":{"H2PING":"a:1"}}`, "Check.H2PING is nothing that rollcall acts on"},
+		{"HTTP/2 over TLS", `{"Name":"web","Check":{"TTL":"9s","H2PingUseTLS":true}}`, "Check.H2PingUseTLS is nothing that rollcall acts on"},
+		{"less of an output", `{"Name":"web","Check":{"TTL":"9s","OutputMaxSize":100}}`, "Check.OutputMaxSize is 100, and 4096 octets of an output are kept: leave it out"},
+		{"more of an output", `{"Name":"web","Checks":[{"TTL":"9s","OutputMaxSize":65536}]}`, "Checks[0].OutputMaxSize is 65536, and 4096 octets"},
+		{"no output", `{"Name":"web","Check":{"TTL":"9s","OutputMaxSize":-1}}`, "Check.OutputMaxSize is -1, and 4096 octets"},
 		{"a service of the system", `{"Name":"web","Check":{"OSService":"a"}}`, "Check.OSService is nothing that rollcall acts on"},
-	} {
+	}
+	t.Logf("%d bodies", len(rows))
+	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			e := start(t, nil)
 			before := e.registry.View()
@@ -110,7 +116,8 @@ func TestABodyMeansWhatItMeansToConsul(t *testing.T) {
 		{"nanoseconds", `{"HTTP":"http://a/","TLSSkipVerify":true,"Interval":10000000000,"Timeout":1000000000,"DeregisterCriticalServiceAfter":3600000000000}`},
 		{"escapes", `{"\u0048TTP":"http:\/\/a\u002f","TLSSkipVerify":true,"Interval":"10s","Timeout":"1s","DeregisterCriticalServiceAfter":"1h"}`},
 		{"what it sends empty", `{"HTTP":"http://a/","TLSSkipVerify":true,"Interval":"10s","Timeout":"1s","DeregisterCriticalServiceAfter":"1h",
-			"Script":"","ScriptArgs":null,"Shell":"","H2PING":"","TTL":"","Header":null,"Namespace":"default","AliasNode":"","TCPUseTLS":false}`},
+			"Script":"","ScriptArgs":null,"Shell":"","H2PING":"","TTL":"","Header":null,"Namespace":"default","AliasNode":"","TCPUseTLS":false,"H2PingUseTLS":false,"OutputMaxSize":0}`},
+		{"what is so anyway", `{"HTTP":"http://a/","TLSSkipVerify":true,"Interval":"10s","Timeout":"1s","DeregisterCriticalServiceAfter":"1h","OutputMaxSize":4096}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var got checkRequest

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"fmt"
 	"strings"
 	"time"
 
@@ -56,11 +57,12 @@ type checkRequest struct {
 	definition
 	ID, CheckID, Name, Notes, ServiceID string
 	Status                              registry.Status
+	OutputMaxSize                       int // octets; what is kept of an output is the same for all
 
 	Script, Args, ScriptArgs, Shell, DockerContainerID unsupported
 	AliasNode, AliasService, H2PING, OSService         unsupported
-	TCPUseTLS, Namespace, Partition                    unsupported
-	H2PingUseTLS, OutputMaxSize, Token                 ignored
+	TCPUseTLS, H2PingUseTLS, Namespace, Partition      unsupported
+	Token                                              ignored
 }
 
 // registry returns the check. The path is where the request has it.
@@ -68,6 +70,9 @@ func (c *checkRequest) registry(path string) (registry.Check, error) {
 	d := c.definition.registry()
 	if d.Kind() == "" {
 		return registry.Check{}, badField(path, "needs one of HTTP, TCP, UDP, GRPC, DNS and TTL")
+	}
+	if n := c.OutputMaxSize; n != 0 && n != maxOutput {
+		return registry.Check{}, badField(path+".OutputMaxSize", fmt.Sprintf("is %d, and %d octets of an output are kept: leave it out", n, maxOutput))
 	}
 	return registry.Check{
 		ID: cmp.Or(c.ID, c.CheckID), Name: c.Name, Notes: c.Notes, InstanceID: c.ServiceID,
