@@ -3,8 +3,11 @@ package admin
 import (
 	"bytes"
 	"log/slog"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/rollcall-dns/rollcall/registry"
 )
 
 const (
@@ -131,6 +134,17 @@ func TestSecretsAreNotToBeGuessed(t *testing.T) {
 	t.Logf("of 30 guesses at once %d are looked at", statuses[403])
 }
 
+func TestAWriteThatPanicsIsAudited(t *testing.T) {
+	var log bytes.Buffer
+	s, err := New(Config{Registry: fixed{feed: registry.NewFeed(registry.NewView("dc1"))}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	check(t, err)
+	r := httptest.NewRequest("PUT", "http://localhost/v1/agent/service/register", strings.NewReader(`{"Name":"web"}`))
+	s.ServeHTTP(httptest.NewRecorder(), r) // fixed has no Register
+	if text := log.String(); !strings.Contains(text, "msg=audit method=PUT path=/v1/agent/service/register status=500") {
+		t.Errorf("the log is\n%s", text)
+	}
+}
+
 func TestWritesAreAudited(t *testing.T) {
 	var log bytes.Buffer
 	e := start(t, func(c *Config) {
@@ -140,10 +154,23 @@ func TestWritesAreAudited(t *testing.T) {
 	e.do("GET", "/v1/agent/services", "", "X-Consul-Token", secretAll)
 	e.do("PUT", "/v1/agent/service/deregister/nothing", "", "X-Consul-Token", secretAll)
 	e.do("PUT", "/v1/agent/service/register", `{"Name":"x"}`, "X-Consul-Token", "a wrong token that is long")
+	e.do("PUT", "/v1/agent/check/pass/no-token", "")
+	e.do("PUT", "/v1/agent/check/pass/other-host", "", "X-Consul-Token", secretAll, "Host", "evil.example")
+	e.do("PUT", "/v1/agent/check/pass/other-origin", "", "X-Consul-Token", secretAll, "Origin", "https://evil.example")
+	e.do("GET", "/v1/agent/services", "")
+	for range 2*guessesPerSecond + 1 { // they may fall into two seconds
+		e.do("DELETE", "/v1/agent/guess", "", "X-Consul-Token", "a wrong token that is long")
+	}
 	text := log.String()
 	for _, want := range []string{
-		"msg=audit method=PUT path=/v1/agent/service/register status=200",
-		"msg=audit method=PUT path=/v1/agent/service/deregister/nothing status=404",
+		"level=INFO msg=audit method=PUT path=/v1/agent/service/register status=200",
+		"level=INFO msg=audit method=PUT path=/v1/agent/service/deregister/nothing status=404",
+		"level=WARN msg=audit method=PUT path=/v1/agent/service/register status=403",
+		"level=WARN msg=audit method=PUT path=/v1/agent/check/pass/no-token status=403",
+		"level=WARN msg=audit method=PUT path=/v1/agent/check/pass/other-host status=421",
+		"level=WARN msg=audit method=PUT path=/v1/agent/check/pass/other-origin status=403",
+		"level=WARN msg=audit method=DELETE path=/v1/agent/guess status=403",
+		"level=WARN msg=audit method=DELETE path=/v1/agent/guess status=429",
 		"token=admin",
 		`msg="a wrong token was shown"`,
 	} {
@@ -151,7 +178,9 @@ func TestWritesAreAudited(t *testing.T) {
 			t.Errorf("there is no %q in\n%s", want, text)
 		}
 	}
-	if strings.Count(text, "msg=audit") != 2 {
+	audited := strings.Count(text, "msg=audit")
+	t.Logf("%d writes, %d of which were not let in: %d lines", 7+2*guessesPerSecond, 5+2*guessesPerSecond, audited)
+	if audited != 7+2*guessesPerSecond {
 		t.Errorf("the log is\n%s", text)
 	}
 	if strings.Contains(text, secretAll) || strings.Contains(text, "a wrong token that") {

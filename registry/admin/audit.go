@@ -9,23 +9,41 @@ import (
 )
 
 // audit writes a line for each request that could change something, with who
-// made it and what came of it, and for each that was not let in.
+// made it and what came of it.
 func (s *Server) audit(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		if onlyReads(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		seen := watch(w)
+		seen, status := watch(w), http.StatusInternalServerError // that of a panic
+		defer func() { s.note(r, slog.LevelInfo, status) }()
 		next.ServeHTTP(seen, r)
-		who := ""
-		if t := callerOf(r.Context()); t != nil {
-			who = t.Name
-		}
-		s.cfg.Logger.LogAttrs(r.Context(), slog.LevelInfo, "audit",
-			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", seen.status),
-			slog.String("from", r.RemoteAddr), slog.String("token", who), slog.String("request", RequestID(r)))
+		status = seen.status
 	})
+}
+
+// turnAway refuses a request that is not let in, and audits it as well. Anybody can make
+// such, so that these lines are warnings, whose number the log limits.
+func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, status int, err error) {
+	if !onlyReads(r) {
+		s.note(r, slog.LevelWarn, status)
+	}
+	refuse(w, r, status, err)
+}
+
+func (s *Server) note(r *http.Request, level slog.Level, status int) {
+	who := ""
+	if t := callerOf(r.Context()); t != nil {
+		who = t.Name
+	}
+	s.cfg.Logger.LogAttrs(r.Context(), level, "audit",
+		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", status),
+		slog.String("from", r.RemoteAddr), slog.String("token", who), slog.String("request", RequestID(r)))
+}
+
+func onlyReads(r *http.Request) bool {
+	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }
 
 // statusWriter remembers the status of a reply.

@@ -32,9 +32,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		}
 		switch {
 		case !s.knownHost(r):
-			refuse(w, r, http.StatusMisdirectedRequest, fmt.Errorf("the host %.80q is none of this endpoint's names: --admin-host adds one", r.Host))
+			s.turnAway(w, r, http.StatusMisdirectedRequest, fmt.Errorf("the host %.80q is none of this endpoint's names: --admin-host adds one", r.Host))
 		case s.foreign(r):
-			refuse(w, r, http.StatusForbidden, errors.New("a page of another origin may not do this"))
+			s.turnAway(w, r, http.StatusForbidden, errors.New("a page of another origin may not do this"))
 		default:
 			if r, ok := s.admit(w, r); ok {
 				next.ServeHTTP(w, r)
@@ -48,8 +48,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 // its size or time what is registered. A link that somebody follows is none, and
 // OPTIONS tells of methods alone.
 func (s *Server) foreign(r *http.Request) bool {
-	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if r.Method == http.MethodOptions || reads && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" {
+	if r.Method == http.MethodOptions || onlyReads(r) && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" {
 		return false
 	}
 	changing := *r // http.CrossOriginProtection lets through what only reads
@@ -112,7 +111,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*http.Request, b
 	from, now := remote(r), time.Now()
 	if s.guesses.tooMany(from, now) {
 		w.Header().Set("Retry-After", "1")
-		refuse(w, r, http.StatusTooManyRequests, errors.New("too many wrong tokens: wait a second"))
+		s.turnAway(w, r, http.StatusTooManyRequests, errors.New("too many wrong tokens: wait a second"))
 		return nil, false
 	}
 	tokens := s.cfg.Tokens()
@@ -125,7 +124,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*http.Request, b
 			s.guesses.wrong(from, now)
 			s.cfg.Logger.Warn("a wrong token was shown", "from", r.RemoteAddr, "path", r.URL.Path, "request", RequestID(r))
 		}
-		refuse(w, r, http.StatusForbidden, errors.New("a token is needed: X-Consul-Token, or Authorization: Bearer"))
+		s.turnAway(w, r, http.StatusForbidden, errors.New("a token is needed: X-Consul-Token, or Authorization: Bearer"))
 		return nil, false
 	}
 	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, ours))
