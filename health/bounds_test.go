@@ -70,6 +70,7 @@ func TestWhatATargetSaysIsBounded(t *testing.T) {
 				found := newProber(d, new(net.Dialer))(ctx)
 				took := time.Since(start)
 				cancel()
+				t.Logf("%s: %d octets of output, of %d at most", d.Kind(), len(found.output), maxOutput)
 				if found.status != row.want[d.Kind()] || len(found.output) > maxOutput || took > 2*time.Second {
 					t.Errorf("%s: %v, %d octets of output after %v: %.200s", d.Kind(), found.status, len(found.output), took, found.output)
 				}

@@ -57,6 +57,7 @@ func TestAWallClockThatJumpsExpiresNothingAndExtendsNothing(t *testing.T) {
 				if b.View().Instance("n1", "ill") != nil {
 					t.Error("it is not deregistered in time")
 				}
+				t.Log("a TTL of 30 s ends after 30 s, and 2 minutes until a deregistration are those")
 			})
 		})
 	}
@@ -101,6 +102,7 @@ func TestARestartBeginsWithWhatWasAndGivesEachHeartbeatItsTime(t *testing.T) {
 		for id, status := range want {
 			b.wants(id, status)
 		}
+		t.Logf("a minute and a TTL after the start %d of %d are as before", len(want), len(want))
 		b.after(30 * time.Second)
 		for id := range want {
 			b.wants(id, registry.Critical)

@@ -35,6 +35,7 @@ func TestACheckThatChangesTooOftenIsHeldCritical(t *testing.T) {
 		if f.hold != hold {
 			t.Fatalf("it is held for %v, and should be for %v", f.hold, hold)
 		}
+		t.Logf("more than %d changes in %v: held for %v", mostChanges, flapTime, f.hold)
 		if status, _ := f.judge(registry.Passing, now.Add(hold-time.Second)); status != registry.Critical {
 			t.Errorf("a second before the end of %v it is %v", hold, status)
 		}

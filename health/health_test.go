@@ -404,6 +404,7 @@ func TestACheckLeavesAfterThreeFailuresAndComesBackAfterTwoSuccesses(t *testing.
 	if want := []registry.Status{c, p, p, p, p, p, p, c, c, c, c, p, p}; !slices.Equal(got, want) {
 		t.Errorf("it is %v, want %v", got, want)
 	}
+	t.Logf("after each of its results it is %v", got)
 }
 
 func TestDelaysStayInTheirBounds(t *testing.T) {

@@ -69,6 +69,7 @@ func TestNoMoreHeartbeatsExpireWhereManyAreLateAtOnce(t *testing.T) {
 			h.silent = row.silent
 			h.wantsCritical(4*time.Minute, row.soon)
 			h.wantsCritical(50*time.Minute, row.soon)
+			t.Logf("%d of %d are silent, %d to a service: %d are critical for an hour, and %d then", row.silent, row.all, row.perService, row.soon, row.anHourLater)
 			h.wantsCritical(10*time.Minute, row.anHourLater)
 			h.silent = 0
 			h.wantsCritical(time.Minute, 0)

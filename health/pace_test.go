@@ -91,6 +91,7 @@ func TestWhoFailsIsOutWithinThreeIntervals(t *testing.T) {
 		if n := count(registry.Passing); n != 60 {
 			t.Errorf("three intervals after 40 of 100 have failed %d are passing", n)
 		}
+		t.Logf("of 100 40 fail, and three intervals later %d are passing", count(registry.Passing))
 		down.Store(false)
 		b.after(20 * time.Second)
 		if n := count(registry.Passing); n != 100 {

@@ -30,6 +30,7 @@ func TestNobodyIsDeregisteredWhereManyFailAtOnce(t *testing.T) {
 				}
 			}
 			left(5*time.Minute, row.left)
+			t.Logf("%d of %d have failed: %d are left", row.ill, row.all, b.View().InstancesLen())
 			left(2*time.Hour, row.all-row.ill) // nobody has done anything about it
 		})
 	}

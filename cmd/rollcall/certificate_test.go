@@ -109,6 +109,7 @@ func TestHTTPIsForWhomTheAuthorityVouches(t *testing.T) {
 		return reply.StatusCode == http.StatusOK
 	}
 	good := clients.Issue("client").Certificate
+	answered := 0
 	for name, row := range map[string]struct {
 		version uint16
 		shown   []tls.Certificate
@@ -122,15 +123,22 @@ func TestHTTPIsForWhomTheAuthorityVouches(t *testing.T) {
 		"another authority's":    {tls.VersionTLS13, []tls.Certificate{later.Issue("client").Certificate}, false},
 		"one that is over":       {tls.VersionTLS13, []tls.Certificate{clients.IssueUntil(time.Now().Add(-time.Minute), "client").Certificate}, false},
 	} {
-		if got := asks(row.version, row.shown...); got != row.want {
+		got := asks(row.version, row.shown...)
+		if got != row.want {
 			t.Errorf("with a certificate of %s: answered %v", name, got)
 		}
+		if got && !row.want {
+			answered++
+		}
 	}
+	t.Logf("TLS 1.1, none, another's and one that is over: %d of 5 are answered", answered)
+	renewed := time.Now()
 	server.Issue("127.0.0.1").Write(t, certFile, keyFile)
 	trust(later)
 	consultest.Eventually(t, 10*time.Second, "the new authority's client is answered, with the new certificate", func() bool {
 		return asks(tls.VersionTLS13, later.Issue("client").Certificate) && serial == 3
 	})
+	t.Logf("both files are read again after %v", time.Since(renewed).Round(time.Millisecond))
 	if asks(tls.VersionTLS13, good) {
 		t.Error("who showed a certificate of the authority before is answered still")
 	}
@@ -166,5 +174,6 @@ func TestAKeyThatOthersCanReadIsWarnedOf(t *testing.T) {
 		if c.follow(); warned() != want {
 			t.Errorf("renewed with mode %v: %s", mode, &log)
 		}
+		t.Logf("%v: %d warnings", mode, warned())
 	}
 }

@@ -243,4 +243,5 @@ func TestTheEndLosesNothingThatCame(t *testing.T) {
 	if err := child.Wait(); err != nil {
 		t.Error(err)
 	}
+	t.Logf("%d queries over UDP and 10 over TCP: all answered", burst)
 }

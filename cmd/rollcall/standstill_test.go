@@ -39,6 +39,7 @@ func TestAHeartbeatIsNotLateBecauseTheProcessStoodStill(t *testing.T) {
 			t.Fatalf("it is %s %v after the program goes on", got, 2*time.Second-time.Until(until))
 		}
 	}
+	t.Log("stopped for 4 s with a TTL of 3 s: it is passing 2 s later")
 	for until := time.Now().Add(20 * time.Second); status() != "critical"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatal("without a heartbeat it stays passing")

@@ -88,6 +88,7 @@ func TestSkipNodeUpdateLeavesTheNode(t *testing.T) {
 func TestABadCatalogRegistrationChangesNothing(t *testing.T) {
 	e := start(t, nil)
 	before := e.registry.View()
+	bodies := 0
 	for body, says := range map[string]string{
 		`{"Address":"192.0.2.1"}`:                                   "Node is missing",
 		`{"Node":"ext"}`:                                            "Address of the new node",
@@ -101,6 +102,7 @@ func TestABadCatalogRegistrationChangesNothing(t *testing.T) {
 		`{"Node":"ext","Address":"192.0.2.1","PeerName":"elsewhere"}`:                               "PeerName is nothing",
 		`{"Node":"ext","Address":"192.0.2.1","Service":{"Service":"!"},"Checks":[{"Name":"host"}]}`: "Name ",
 	} {
+		bodies++
 		status, text, _ := e.do("PUT", "/v1/catalog/register", body)
 		if status != http.StatusBadRequest || !strings.HasPrefix(text, says) {
 			t.Errorf("%s: %d %s, want 400 %s", body, status, text, says)
@@ -109,6 +111,7 @@ func TestABadCatalogRegistrationChangesNothing(t *testing.T) {
 	if e.registry.View() != before {
 		t.Error("the registry has changed")
 	}
+	t.Logf("%d bodies: 400", bodies)
 }
 
 func TestConsulsClientDeregistersFromTheCatalog(t *testing.T) {

@@ -91,11 +91,13 @@ func TestTheAddressThatAConnectionCameToIsAHost(t *testing.T) {
 
 func TestAPageOfAnotherOriginMayNotWrite(t *testing.T) {
 	e := start(t, nil)
+	headers := 0
 	for _, header := range [][]string{
 		{"Origin", "https://evil.example"},
 		{"Sec-Fetch-Site", "cross-site"},
 		{"Sec-Fetch-Site", "same-site"},
 	} {
+		headers++
 		status, _, _ := e.do("PUT", "/v1/agent/service/register", `{"Name":"web"}`, header...)
 		if status != http.StatusForbidden {
 			t.Errorf("%v: %d, want 403", header, status)
@@ -110,10 +112,12 @@ func TestAPageOfAnotherOriginMayNotWrite(t *testing.T) {
 			t.Errorf("the reply has %s", name)
 		}
 	}
+	t.Logf("%d kinds of other origins: 403, and no header of CORS", headers)
 }
 
 func TestAPageOfAnotherOriginMayNotRead(t *testing.T) {
 	e := start(t, nil)
+	requests := 0
 	for _, path := range []string{"/v1/agent/services", "/v1/events", "/v1/backup", "/v1/explain/web", "/metrics", "/openapi.json", "/", "/plain", "/nothing"} {
 		for _, method := range []string{"GET", "HEAD"} {
 			for _, header := range [][]string{
@@ -122,12 +126,14 @@ func TestAPageOfAnotherOriginMayNotRead(t *testing.T) {
 				{"Sec-Fetch-Site", "cross-site"},
 				{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"},
 			} {
+				requests++
 				if status, _, _ := e.do(method, path, "", header...); status != http.StatusForbidden {
 					t.Errorf("%s %s with %v: %d, want 403", method, path, header, status)
 				}
 			}
 		}
 	}
+	t.Logf("%d requests: 403", requests)
 }
 
 func TestALinkOnAnotherPageLeadsToTheOneForPeople(t *testing.T) {
@@ -187,6 +193,7 @@ func TestABodyOfMoreThanAMebibyteIsTooLarge(t *testing.T) {
 	if status != http.StatusRequestEntityTooLarge || !strings.Contains(text, "larger than 1048576 octets") {
 		t.Errorf("%d %q, want 413 and the limit", status, text)
 	}
+	t.Logf("more than %d octets: %d", maxBody, status)
 }
 
 func TestAnEndlessBodyIsTooLarge(t *testing.T) {
@@ -195,12 +202,14 @@ func TestAnEndlessBodyIsTooLarge(t *testing.T) {
 	check(t, err)
 	response, err := e.http.Do(request)
 	if err != nil {
-		return // it was cut off in the middle of it
+		t.Log("it was cut off")
+		return
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("%s, want 413", response.Status)
 	}
+	t.Logf("1 GiB in chunks: %d", response.StatusCode)
 }
 
 type endless struct{}
@@ -334,6 +343,7 @@ func TestHeadersOfMoreThan32KiBAreTooLarge(t *testing.T) {
 		response, err := http.ReadResponse(bufio.NewReader(c), nil)
 		check(t, err)
 		diff(t, "status", response.StatusCode, http.StatusRequestHeaderFieldsTooLarge)
+		t.Logf("48 KiB, and %d are read: %d", maxHeaderBytes, response.StatusCode)
 	})
 }
 
@@ -359,6 +369,7 @@ func TestABlockingQueryOutlastsTheTimesToReadAndToWrite(t *testing.T) {
 }
 
 func TestCheckExposure(t *testing.T) {
+	refused := 0
 	for _, row := range []struct {
 		addr                          string
 		token, certificates, insecure bool
@@ -382,7 +393,11 @@ func TestCheckExposure(t *testing.T) {
 		if (err == nil) != row.ok {
 			t.Errorf("%+v: %v", row, err)
 		}
+		if err != nil {
+			refused++
+		}
 	}
+	t.Logf("%d addresses that others reach, or that are none, are refused without a token or certificates", refused)
 }
 
 func TestABracketedAddressWithoutAPortIsAHost(t *testing.T) {

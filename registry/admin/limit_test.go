@@ -67,10 +67,12 @@ func TestOneMachineHas200Connections(t *testing.T) {
 	diff(t, "from one address", accepted(t, repeat("192.0.2.1", 210)...), 200)
 	diff(t, "from two", accepted(t, append(repeat("192.0.2.1", 210), repeat("2001:db8::1", 50)...)...), 250)
 	diff(t, "from here", accepted(t, repeat("127.0.0.1", 300)...), 300)
+	t.Logf("%d of an address, but for this machine's own, which are bounded by the sum", maxConnectionsOne)
 }
 
 func TestThereAre1024ConnectionsInAll(t *testing.T) {
 	diff(t, "from here", accepted(t, repeat("::1", 1030)...), 1024)
+	t.Logf("%d in all", maxConnections)
 }
 
 func TestAClosedConnectionMakesRoom(t *testing.T) {

@@ -35,6 +35,7 @@ func TestProfilesAreForWhoMayChangeEverything(t *testing.T) {
 			r.Header.Set("X-Consul-Token", row.token)
 			w := httptest.NewRecorder()
 			s.ServeHTTP(w, r)
+			t.Log(w.Code)
 			if w.Code != row.want {
 				t.Errorf("%d %s, want %d", w.Code, w.Body, row.want)
 			}
