@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/rollcall-dns/rollcall/dnsserver/forward"
 	"github.com/rollcall-dns/rollcall/health"
+	"github.com/rollcall-dns/rollcall/registry/admin"
 )
 
 // running starts a server in this process, on free ports of loopback.
@@ -138,6 +140,32 @@ func TestGoResolver(t *testing.T) {
 		if addresses, err := resolver.LookupHost(t.Context(), name); err != nil || len(addresses) != 1 || addresses[0] != "10.1.2.3" {
 			t.Errorf("%s: %v, %v", name, addresses, err)
 		}
+	}
+}
+
+// TestMetricsHaveAnAddressOfTheirOwn where no token is asked for, though the rest of HTTP
+// does, and where no check goes.
+func TestMetricsHaveAnAddressOfTheirOwn(t *testing.T) {
+	s := running(t, func(s *settings) {
+		s.metricsAddr = "127.0.0.1:0"
+		s.adminTokens = func() []admin.Token { return []admin.Token{{Name: "all", Secret: "secret", Write: true}} }
+	})
+	at := s.watchers.Addr().String()
+	if n := series(t, "http://"+at); n < 100 {
+		t.Errorf("there are %d metrics", n)
+	}
+	for _, url := range []string{"http://" + at + "/v1/agent/services", "http://" + s.adminAddr().String() + "/metrics"} {
+		response, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode < 400 {
+			t.Errorf("%s without a token: %s", url, response.Status)
+		}
+	}
+	if !slices.Contains(s.ownAddrs(), netip.MustParseAddrPort(at)) {
+		t.Error("a check may go there")
 	}
 }
 

@@ -45,6 +45,7 @@ func plainSettings(ctx *cli.Context) *settings {
 		tlsAddrs:         separate(ctx.StringSlice("tls-addr")),
 		httpsAddrs:       separate(ctx.StringSlice("https-addr")),
 		adminAddr:        ctx.String("admin-addr"),
+		metricsAddr:      ctx.String("metrics-addr"),
 		adminHosts:       separate(ctx.StringSlice("admin-host")),
 		adminTokenFile:   ctx.String("admin-token-file"),
 		zones:            separate(ctx.StringSlice("zone")),
@@ -144,6 +145,9 @@ func (r *settingsReader) addresses() {
 	s.adminCertificate, err = readCertificate(r.ctx, "admin-tls-cert", "admin-tls-key", "admin-client-ca", s.logger)
 	r.check("admin-tls-cert", err)
 	r.check("admin-addr", checkAddresses([]string{s.adminAddr}))
+	if s.metricsAddr != "" {
+		r.check("metrics-addr", checkAddresses([]string{s.metricsAddr}))
+	}
 	r.check("admin-host", checkHosts(s.adminHosts))
 }
 

@@ -45,6 +45,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "admin-tls-cert", EnvVars: serveEnv("ADMIN_TLS_CERT"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with a certificate: HTTP becomes HTTPS"},
 		&cli.StringFlag{Name: "admin-tls-key", EnvVars: serveEnv("ADMIN_TLS_KEY"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with its key"},
 		&cli.StringFlag{Name: "admin-client-ca", EnvVars: serveEnv("ADMIN_CLIENT_CA"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with the authority whose certificates clients have to show"},
+		&cli.StringFlag{Name: "metrics-addr", DefaultText: "none", EnvVars: serveEnv("METRICS_ADDR"), Category: "HTTP", Usage: "`ADDRESS` to serve /metrics, /healthz and /readyz on as well, and nothing else, to anybody and without a token"},
 		&cli.BoolFlag{Name: "admin-insecure", EnvVars: serveEnv("ADMIN_INSECURE"), Category: "HTTP", Usage: "serve HTTP beyond this machine without a token: everybody may register"},
 
 		&cli.StringFlag{Name: "registry", Value: "embedded", EnvVars: serveEnv("REGISTRY"), Category: "Registry", Usage: "`KIND` of registry: embedded, or consul to stand in front of one"},

@@ -48,6 +48,7 @@ type server struct {
 	dns      *dnsserver.Server
 	admin    *admin.Server
 	listener net.Listener // of admin
+	watchers net.Listener // for its metrics alone; nil: there is none
 	health   *health.Runner
 	draining atomic.Bool
 
@@ -138,6 +139,11 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		s.listener = s.settings.givenHTTP
 	} else if s.listener, err = net.Listen("tcp", s.settings.adminAddr); err != nil {
 		return explainListen(err, "HTTP", "admin-addr")
+	}
+	if s.settings.metricsAddr != "" {
+		if s.watchers, err = net.Listen("tcp", s.settings.metricsAddr); err != nil {
+			return explainListen(err, "metrics", "metrics-addr")
+		}
 	}
 	s.admin, err = admin.New(admin.Config{
 		Registry: s.registry, Node: s.registry.node, Datacenter: s.registry.datacenter, Zone: s.registry.zones[0], Version: buildVersion().Version,
@@ -230,6 +236,10 @@ func (s *server) run(ctx context.Context) error {
 	defer stop()
 	group.Go(func() error { return s.dns.Run(serving) })
 	group.Go(func() error { return s.admin.Serve(serving, s.listener) })
+	if s.watchers != nil {
+		s.settings.logger.Info("serving metrics", "http", s.watchers.Addr())
+		group.Go(func() error { return s.admin.ServeMetrics(serving, s.watchers) })
+	}
 	group.Go(func() error { return s.health.Run(serving) })
 	group.Go(func() error { return s.supervise(ctx) })
 	group.Go(func() error { return s.followReloads(serving) })
@@ -275,13 +285,20 @@ func (s *server) adminAddr() netip.AddrPort {
 
 // ownAddrs returns all addresses that rollcall itself answers at.
 func (s *server) ownAddrs() []netip.AddrPort {
-	return slices.Concat([]netip.AddrPort{s.adminAddr()}, s.dns.AddrsOf("tcp"), s.dns.AddrsOf("tls"), s.dns.AddrsOf("https"))
+	ours := []netip.AddrPort{s.adminAddr()}
+	if s.watchers != nil {
+		ours = append(ours, s.watchers.Addr().(*net.TCPAddr).AddrPort())
+	}
+	return slices.Concat(ours, s.dns.AddrsOf("tcp"), s.dns.AddrsOf("tls"), s.dns.AddrsOf("https"))
 }
 
 // Close gives back what newServer took.
 func (s *server) Close() error {
 	if s.listener != nil {
 		s.listener.Close()
+	}
+	if s.watchers != nil {
+		s.watchers.Close()
 	}
 	s.die()
 	s.retiring.Wait()

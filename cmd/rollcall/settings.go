@@ -30,6 +30,7 @@ type settings struct {
 	httpsAddrs       []string
 	certificate      *certificate // for both; nil: there is none
 	adminAddr        string
+	metricsAddr      string               // empty: they are at adminAddr alone
 	adminHosts       []string             // that HTTP is reached by, beside its own
 	adminCertificate *certificate         // nil: HTTP is in clear
 	adminTokens      func() []admin.Token // nil: whoever can connect may do anything
