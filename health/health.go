@@ -31,7 +31,7 @@ type Config struct {
 	Registry    registry.Registry
 	Allow       []netip.Prefix   // where checks may go, beside their instance's own address
 	Forbidden   []netip.AddrPort // where none may go: the endpoint that they are registered at, and those that are told of them
-	Concurrency int              // probes at once at most; zero: 64
+	Concurrency int              // probes at once at most; zero: DefaultConcurrency
 	Repeat      bool             // report each result, news or not, to a registry where they lapse
 	// Around is told of each probe before it runs, and the function that it returns
 	// of what was found: so can a probe be traced. nil: nobody is told.
@@ -92,7 +92,7 @@ func New(config Config) *Runner {
 // Limit replaces Config's Concurrency. Probes that run go on.
 func (r *Runner) Limit(concurrency int) {
 	if concurrency <= 0 {
-		concurrency = defaultConcurrency
+		concurrency = DefaultConcurrency
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -100,8 +100,8 @@ func (r *Runner) Limit(concurrency int) {
 	r.lookNow()
 }
 
-// defaultConcurrency is what there are at once where nobody says how many.
-const defaultConcurrency = 64
+// DefaultConcurrency is what there are at once where nobody says how many.
+const DefaultConcurrency = 64
 
 // Allow replaces the networks that checks may go to, from the next connection on.
 func (r *Runner) Allow(networks []netip.Prefix) { r.allow.Store(&networks) }

@@ -22,9 +22,9 @@ import (
 //
 // Answers to reverse names are made anew each time.
 
-// privateNetworks are those of RFC 6303, section 4, without those of
+// PrivateNetworks are those of RFC 6303, section 4, without those of
 // documentation, multicast and broadcast, where nothing can be registered.
-func privateNetworks() (networks []netip.Prefix) {
+func PrivateNetworks() (networks []netip.Prefix) {
 	for _, text := range []string{
 		"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16",
 		"::/128", "::1/128", "fd00::/8", "fe80::/10",
@@ -79,7 +79,7 @@ func nibbles(octets []byte) (halves []byte) {
 func (z *Zones) addReverse(networks []netip.Prefix) error {
 	primary := z.Primary()
 	if networks == nil {
-		networks = privateNetworks()
+		networks = PrivateNetworks()
 	}
 	for _, network := range networks {
 		names, err := reverseZones(network)

@@ -35,12 +35,20 @@ func checkConfigCommand() *cli.Command {
 	}
 }
 
-// printSettings prints the settings as a configuration file, with a comment on
-// each that tells where it is from.
+// printSettings prints the settings as a configuration file that says the same, with a
+// comment on each that tells where it is from. What has no value, is
+// secret, or means nothing without another is a comment altogether.
 func printSettings(w io.Writer, settings *settings) error {
 	t := &table{w: w}
-	for _, each := range settings.show() {
-		t.row(each.Name+": "+each.Value, "# "+each.Source)
+	for _, each := range settings.show(nil) {
+		switch {
+		case each.Value == nil:
+			t.row("# "+each.Name+":", "# "+each.Source)
+		case each.Value == hidden, each.Name == "forward-for" && len(settings.forward.routes) == 0:
+			t.row("# "+each.Name+": "+flow(each.Value), "# "+each.Source)
+		default:
+			t.row(each.Name+": "+flow(each.Value), "# "+each.Source)
+		}
 	}
 	return t.print()
 }

@@ -38,9 +38,8 @@ func configure(ctx *cli.Context, has process) (*settings, error) {
 	}
 	s, mistakes := readSettings(ctx, has)
 	if mistakes == nil {
-		s.sources = sources
-		s.values, err = valuesOf(ctx)
-		return s, err
+		s.sources, s.values = sources, valuesOf(ctx)
+		return s, nil
 	}
 	code, lines := exitConfig, make([]error, len(mistakes))
 	for i, m := range mistakes {
@@ -54,36 +53,34 @@ func configure(ctx *cli.Context, has process) (*settings, error) {
 	return nil, &failure{code, errors.Join(lines...)}
 }
 
-// valuesOf returns the flags' values as YAML on one line, by the flags' names.
-func valuesOf(ctx *cli.Context) (map[string]string, error) {
-	values := make(map[string]string)
+// valuesOf returns the flags' values by the flags' names: texts, numbers, true, false,
+// or lists of texts.
+func valuesOf(ctx *cli.Context) map[string]any {
+	values := make(map[string]any)
 	for _, f := range serveFlags() {
 		name := f.Names()[0]
-		var value any = fmt.Sprint(ctx.Value(name))
 		switch v := ctx.Value(name).(type) {
 		case cli.StringSlice:
-			value = separate(v.Value())
+			values[name] = append([]string{}, separate(v.Value())...) // which is no null in JSON
 		case bool, int:
-			value = v
+			values[name] = v
+		default:
+			values[name] = fmt.Sprint(v)
 		}
-		text, err := flow(value)
-		if err != nil {
-			return nil, fmt.Errorf("writing %s as YAML: %w", name, err)
-		}
-		values[name] = text
 	}
-	return values, nil
+	return values
 }
 
-// flow writes a value as YAML on one line.
-func flow(value any) (string, error) {
-	var node yaml.Node
-	if err := node.Encode(value); err != nil {
-		return "", err
+// flow writes a setting's value as YAML on one line.
+func flow(value any) string {
+	if number, ok := value.(float64); ok { // from JSON, which knows no others
+		value = int64(number)
 	}
+	var node yaml.Node
+	_ = node.Encode(value) // which it can
 	node.Style |= yaml.FlowStyle
-	text, err := yaml.Marshal(&node)
-	return strings.TrimSpace(string(text)), err
+	text, _ := yaml.Marshal(&node)
+	return strings.TrimSpace(string(text))
 }
 
 // sourceOf tells where a flag's value is from, as long as no file was read.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -97,8 +96,8 @@ func (r *settingsReader) log(has process) {
 func (r *settingsReader) registry() {
 	switch kind := r.ctx.String("registry"); kind {
 	case "embedded":
-		for _, f := range serveFlags() {
-			if name := f.Names()[0]; (strings.HasPrefix(name, "consul-") || name == "max-stale") && r.ctx.IsSet(name) {
+		for _, name := range consulOnly() {
+			if r.ctx.IsSet(name) {
 				r.check(name, errors.New("is only for registry consul"))
 			}
 		}
@@ -169,7 +168,7 @@ func (r *settingsReader) bounds() {
 		r.check("panic-below", fmt.Errorf("%d must be 0 to 100 percent", r.s.panicBelow))
 	}
 	r.check("udp-size", within(512, r.s.udpSize, 4096))
-	r.check("check-concurrency", atLeast(0, r.s.checkConcurrency))
+	r.check("check-concurrency", atLeast(1, r.s.checkConcurrency))
 	r.check("rate-limit", atLeast(0, r.ctx.Int("rate-limit")))
 }
 
@@ -179,7 +178,7 @@ func (r *settingsReader) networks() {
 	r.s.rateLimit = dnsserver.RateLimit{PerSecond: r.ctx.Int("rate-limit"), Exempt: exempt}
 	r.s.checkAllow = r.networksOr("check-allow", defaultCheckAllow(r.s.adminAddr))
 	r.s.forward = readForwardSettings(r.ctx, r.s.dnsAddrs, r.check)
-	r.s.reverse = r.networksOr("reverse-zone", nil)
+	r.s.reverse = r.networksOr("reverse-zone", zones.PrivateNetworks())
 	for _, network := range r.s.reverse {
 		r.check("reverse-zone", zones.CheckReverse(network))
 	}

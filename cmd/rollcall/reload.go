@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -61,7 +62,7 @@ func (s *settings) reloaded(next *settings) (merged *settings, changed, kept []s
 	merged.values, merged.sources = maps.Clone(s.values), maps.Clone(next.sources)
 	for name, value := range next.values {
 		switch {
-		case value == s.values[name]:
+		case reflect.DeepEqual(value, s.values[name]):
 		case slices.Contains(reloadable, name) && !s.refuses(name, next):
 			changed = append(changed, name)
 			merged.values[name] = value

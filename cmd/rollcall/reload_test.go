@@ -108,8 +108,8 @@ func TestWhatMayBeReloadedIsASetting(t *testing.T) {
 
 // TestAServerThatAsksForTokensGoesOnTo reloads settings without a token file.
 func TestAServerThatAsksForTokensGoesOnTo(t *testing.T) {
-	old := &settings{adminTokens: (&tokenFile{}).tokens, adminTokenFile: "tokens", values: map[string]string{"admin-token-file": "tokens"}}
-	merged, changed, kept := old.reloaded(&settings{values: map[string]string{"admin-token-file": `""`}})
+	old := &settings{adminTokens: (&tokenFile{}).tokens, adminTokenFile: "tokens", values: map[string]any{"admin-token-file": "tokens"}}
+	merged, changed, kept := old.reloaded(&settings{values: map[string]any{"admin-token-file": `""`}})
 	if merged.adminTokens == nil || len(changed) > 0 || strings.Join(kept, " ") != "admin-token-file" {
 		t.Errorf("tokens %v, changed %v, kept %v", merged.adminTokens != nil, changed, kept)
 	}
@@ -118,7 +118,7 @@ func TestAServerThatAsksForTokensGoesOnTo(t *testing.T) {
 // TestConsulsTokenIsReadAnew from the same file, but not where there was none.
 func TestConsulsTokenIsReadAnew(t *testing.T) {
 	with := func(file, token string) *settings {
-		return &settings{consul: &consulSettings{token: token}, values: map[string]string{"consul-token-file": file}}
+		return &settings{consul: &consulSettings{token: token}, values: map[string]any{"consul-token-file": file}}
 	}
 	merged, _, kept := with("f", "old").reloaded(with("f", "new"))
 	if merged.consul.token != "new" || kept != nil {
@@ -131,12 +131,12 @@ func TestConsulsTokenIsReadAnew(t *testing.T) {
 
 // TestWhatConcernsConsulIsReadAnew but not which Consul it is, nor without one.
 func TestWhatConcernsConsulIsReadAnew(t *testing.T) {
-	with := func(consul *consulSettings, values map[string]string) *settings {
+	with := func(consul *consulSettings, values map[string]any) *settings {
 		return &settings{consul: consul, values: values}
 	}
-	old := with(&consulSettings{address: "a", watches: 150}, map[string]string{"consul-addr": "a", "consul-pin": "[]", "consul-ca-file": "", "consul-watches": "150"})
+	old := with(&consulSettings{address: "a", watches: 150}, map[string]any{"consul-addr": "a", "consul-pin": "[]", "consul-ca-file": "", "consul-watches": "150"})
 	next := with(&consulSettings{address: "b", watches: 100, pinned: []string{"web"}, caFile: "ca.pem", serverName: "consul.example"},
-		map[string]string{"consul-addr": "b", "consul-pin": "[web]", "consul-ca-file": "ca.pem", "consul-watches": "100"})
+		map[string]any{"consul-addr": "b", "consul-pin": "[web]", "consul-ca-file": "ca.pem", "consul-watches": "100"})
 	merged, changed, kept := old.reloaded(next)
 	want := consulSettings{address: "a", watches: 150, pinned: []string{"web"}, caFile: "ca.pem", serverName: "consul.example"}
 	if got := *merged.consul; !reflect.DeepEqual(got, want) {
@@ -145,7 +145,7 @@ func TestWhatConcernsConsulIsReadAnew(t *testing.T) {
 	if strings.Join(changed, " ") != "consul-ca-file consul-pin" || strings.Join(kept, " ") != "consul-addr consul-watches" {
 		t.Errorf("changed %v, kept %v", changed, kept)
 	}
-	if _, changed, kept = with(nil, map[string]string{"consul-pin": "[]"}).reloaded(next); changed != nil || len(kept) != 4 {
+	if _, changed, kept = with(nil, map[string]any{"consul-pin": "[]"}).reloaded(next); changed != nil || len(kept) != 4 {
 		t.Errorf("without a Consul: changed %v, kept %v", changed, kept)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/rollcall-dns/rollcall/cache"
+	"github.com/rollcall-dns/rollcall/health"
 )
 
 // serveFlags are those of serve and check-config, and the keys of the configuration file.
@@ -54,7 +55,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "datacenter", Value: "dc1", DefaultText: "dc1, or that of Consul's agent", EnvVars: serveEnv("DATACENTER"), Category: "Registry", Usage: "`NAME` of the datacenter, as in web.service.NAME.rollcall.internal"},
 		&cli.StringFlag{Name: "node", Value: defaultNode(), DefaultText: "the host's name", EnvVars: serveEnv("NODE"), Category: "Registry", Usage: "`NAME` of this machine, which instances run on unless they say otherwise"},
 		&cli.StringFlag{Name: "node-address", DefaultText: "the first --dns-addr, or the machine's private address where that is a wildcard", EnvVars: serveEnv("NODE_ADDRESS"), Category: "Registry", Usage: "`ADDRESS` of this machine, for instances without one"},
-		&cli.IntFlag{Name: "check-concurrency", DefaultText: "64", EnvVars: serveEnv("CHECK_CONCURRENCY"), Category: "Registry", Usage: "most probes that run at the same time"},
+		&cli.IntFlag{Name: "check-concurrency", Value: health.DefaultConcurrency, EnvVars: serveEnv("CHECK_CONCURRENCY"), Category: "Registry", Usage: "most probes that run at the same time"},
 		&cli.StringSliceFlag{Name: "check-allow", DefaultText: "loopback and the private networks while HTTP is on loopback, else none", EnvVars: serveEnv("CHECK_ALLOW"), Category: "Registry", Usage: "`NETWORK` that checks may go to, beside their instance's own address (repeatable)"},
 
 		&cli.StringFlag{Name: "consul-addr", DefaultText: "$CONSUL_HTTP_ADDR, or 127.0.0.1:8500", EnvVars: serveEnv("CONSUL_ADDR"), Category: "Consul", Usage: "`ADDRESS` of Consul's agent: host:port, https://host:port or unix:///path"},

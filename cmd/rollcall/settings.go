@@ -45,8 +45,8 @@ type settings struct {
 	udpGSO           bool
 	rateLimit        dnsserver.RateLimit
 	forward          forwardSettings
-	reverse          []netip.Prefix // nil: the private networks
-	dataDir          string         // empty: in memory only
+	reverse          []netip.Prefix
+	dataDir          string // empty: in memory only
 	datacenter       string
 	node             string
 	nodeAddress      string
@@ -62,7 +62,7 @@ type settings struct {
 	dnstap           dnstapSettings
 	logger           *slog.Logger
 	level            *slog.LevelVar     // of logger
-	values           map[string]string  // by the names of the flags, as YAML: what a reload compares
+	values           map[string]any     // by the names of the flags, as those have them: what a reload compares
 	sources          map[string]source  // of values, by the same names
 	arguments        []string           // of the program, for a reload
 	sockets          *sockets           // that were passed to the program, and of them

@@ -40,7 +40,11 @@ func showCommand() *cli.Command {
 			return output(ctx, found, func(t *table) {
 				t.heading("SETTING", "VALUE", "SOURCE")
 				for _, s := range found.Settings {
-					t.row(s.Name, s.Value, s.Source)
+					value := "-"
+					if s.Value != nil {
+						value = flow(s.Value)
+					}
+					t.row(s.Name, value, s.Source)
 				}
 			})
 		},

@@ -17,7 +17,7 @@ type Configuration struct {
 // Setting is one of them. It holds no secret.
 type Setting struct {
 	Name   string
-	Value  string // as a line of the configuration file would have it, which is YAML
+	Value  any    // a text, a number, true, false, or a list of texts, as the configuration file has it; a duration is a text; nil: there is none
 	Source string // default, FILE:LINE:COLUMN, an environment variable, or a flag
 }
 

@@ -309,7 +309,7 @@ func TestTheSettingsAreShownAndAReloadThatFailed(t *testing.T) {
 	var failed atomic.Bool
 	e := start(t, func(c *Config) {
 		c.Configuration = func() Configuration {
-			now := Configuration{Settings: []Setting{{"ttl", "5s", "default"}, {"zone", "[corp.example]", "rollcall.yaml:3:1"}}}
+			now := Configuration{Settings: []Setting{{"ttl", "5s", "default"}, {"zone", []string{"corp.example", "also.example"}, "rollcall.yaml:3:1"}}}
 			if failed.Load() {
 				now.LastReload = &LastReload{At: time.Now(), Error: "rollcall.yaml:3:1: zone: it is <b>wrong"}
 			}
@@ -324,6 +324,7 @@ func TestTheSettingsAreShownAndAReloadThatFailed(t *testing.T) {
 	b.write("#settings-filter", "YAML corp")
 	b.until(`document.querySelectorAll(".settings > div").length === 1`)
 	b.shows(".settings", "rollcall.yaml:3:1")
+	b.shows(".settings", "corp.example, also.example")
 	failed.Store(true)
 	b.shows("#banners", "zone: it is <b>wrong")
 	b.shows("#settings-reload", "As it was: a reload failed at")

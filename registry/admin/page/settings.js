@@ -27,12 +27,18 @@ function draw() {
   if (!configuration) return;
   const { Settings, LastReload } = configuration;
   const words = place().q.toLowerCase().split(/\s+/);
-  const found = Settings.filter((s) => words.every((w) => `${s.Name} ${s.Value} ${s.Source}`.toLowerCase().includes(w)));
+  const found = Settings.filter((s) => words.every((w) => `${s.Name} ${shown(s.Value)} ${s.Source}`.toLowerCase().includes(w)));
   $("settings-reload").textContent = said(LastReload);
   $("settings-list").replaceChildren(found.length
     ? h("dl", { class: "settings" }, found.map((s) => h("div", { class: s.Source.startsWith("default") ? "faint" : "" },
-      h("dt", {}, s.Name), h("dd", {}, h("code", {}, s.Value)), h("dd", { class: "small" }, s.Source))))
+      h("dt", {}, s.Name), h("dd", {}, h("code", {}, shown(s.Value))), h("dd", { class: "small" }, s.Source))))
     : h("p", { class: "faint" }, "No setting is like that."));
+}
+
+// shown writes a value as people do: a list without its brackets, and a dash for none.
+function shown(value) {
+  if (Array.isArray(value)) return value.join(", ") || "–";
+  return value === null || value === "" ? "–" : String(value);
 }
 
 function said(last) {
