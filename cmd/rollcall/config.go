@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -20,6 +21,35 @@ import (
 type source struct {
 	text string // where it is from, for people: "default", "rollcall.yaml:3:1", "ROLLCALL_TTL", "--ttl"
 	code int    // the exit code of a mistake there
+
+	file  string     // where it is a configuration file, that, and in it
+	value *yaml.Node // the setting's value; nil: it is none
+}
+
+// of returns the source of a mistake: in a configuration file, the one of several values
+// that it names, or else all of them.
+func (s source) of(mistake error) string {
+	if s.value == nil {
+		return s.text
+	}
+	at, longest := s.value, 0
+	for _, each := range s.value.Content {
+		_, path, _ := strings.Cut(each.Value, "=")
+		for _, text := range []string{strconv.Quote(each.Value), each.Value, path} {
+			if len(text) >= longest && text != "" && strings.Contains(mistake.Error(), text) {
+				at, longest = each, len(text)
+			}
+		}
+		if strings.HasPrefix(mistake.Error(), strconv.Quote(each.Value)) {
+			break // what follows may be an example
+		}
+	}
+	return position(s.file, at)
+}
+
+// position is how a place in a file is written.
+func position(file string, at *yaml.Node) string {
+	return fmt.Sprintf("%s:%d:%d", file, at.Line, at.Column)
 }
 
 // configure reads the configuration file, where one is given, into those flags
@@ -31,7 +61,7 @@ func configure(ctx *cli.Context, has process) (*settings, error) {
 	}
 	err := readConfig(ctx, sources)
 	for _, name := range has.sockets.settings() {
-		sources[name] = source{"the socket that the service manager passes", exitUsage}
+		sources[name] = source{text: "the socket that the service manager passes", code: exitUsage}
 	}
 	if err != nil {
 		return nil, err
@@ -47,7 +77,7 @@ func configure(ctx *cli.Context, has process) (*settings, error) {
 		code = min(code, from.code)
 		lines[i] = fmt.Errorf("%s: %w", from.text, m.err)
 		if from.code == exitConfig {
-			lines[i] = fmt.Errorf("%s: %w", from.text, m)
+			lines[i] = fmt.Errorf("%s: %w", from.of(m.err), m)
 		}
 	}
 	return nil, &failure{code, errors.Join(lines...)}
@@ -92,11 +122,11 @@ func sourceOf(ctx *cli.Context, f cli.Flag) source {
 	}
 	switch env := f.(cli.DocGenerationFlag).GetEnvVars()[0]; {
 	case !ctx.IsSet(name):
-		return source{"default", exitUsage}
+		return source{text: "default", code: exitUsage}
 	case slices.ContainsFunc(ctx.Lineage()[1].Args().Slice(), onCommandLine):
-		return source{"--" + name, exitUsage}
+		return source{text: "--" + name, code: exitUsage}
 	default:
-		return source{env, exitUsage}
+		return source{text: env, code: exitUsage}
 	}
 }
 
@@ -116,18 +146,18 @@ func readConfig(ctx *cli.Context, sources map[string]source) error {
 	for i := 0; i < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
 		name := key.Value
-		at := fmt.Sprintf("%s:%d:%d", file, key.Line, key.Column)
+		at := position(file, key)
 		_, known := sources[name]
 		switch line, twice := seen[name], seen[name] > 0; {
 		case !known || name == "config":
-			mistakes = append(mistakes, fmt.Errorf("%s: %s", at, unknownKey(ctx, name)))
+			mistakes = append(mistakes, fmt.Errorf("%s: %s", at, unknownKey(name)))
 		case twice:
 			mistakes = append(mistakes, fmt.Errorf("%s: %s is set a second time, first in line %d", at, name, line))
 		case sources[name].text == "default":
-			if err := setFlag(ctx, name, value); err != nil {
-				mistakes = append(mistakes, fmt.Errorf("%s: %s: %w", at, name, err))
+			if wrong, err := setFlag(ctx, name, value); err != nil {
+				mistakes = append(mistakes, fmt.Errorf("%s: %s: %w", position(file, wrong), name, err))
 			}
-			sources[name] = source{at, exitConfig}
+			sources[name] = source{at, exitConfig, file, value}
 		}
 		seen[name] = key.Line
 	}
@@ -146,46 +176,83 @@ func parseConfig(file string) (*yaml.Node, error) {
 	var document, second yaml.Node
 	documents := yaml.NewDecoder(bytes.NewReader(data))
 	if err := documents.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
-		text := strings.TrimPrefix(err.Error(), "yaml: ")
-		text = regexp.MustCompile(`^line (\d+): `).ReplaceAllString(text, ":$1: ")
-		if !strings.HasPrefix(text, ":") { // it names no line where that is the first
-			text = ": " + text
-		}
-		return nil, fail(exitConfig, "%s%s", file, text)
+		return nil, fail(exitConfig, "%s%s", file, syntaxError(err))
 	}
 	if len(document.Content) == 0 {
 		return nil, nil
 	}
 	if documents.Decode(&second) == nil {
-		return nil, fail(exitConfig, "%s:%d:%d: a second document begins here, and one is all that is read", file, second.Content[0].Line, second.Content[0].Column)
+		return nil, fail(exitConfig, "%s: a second document begins here, and one is all that is read", position(file, second.Content[0]))
 	}
 	root := document.Content[0]
 	if root.Kind != yaml.MappingNode {
-		return nil, fail(exitConfig, "%s:%d:%d: the file must hold lines of the form NAME: VALUE", file, root.Line, root.Column)
+		return nil, fail(exitConfig, "%s: the file must hold lines of the form NAME: VALUE", position(file, root))
 	}
 	return root, nil
 }
 
-// setFlag sets a flag to a YAML value. Lists are for flags that are repeatable.
-func setFlag(ctx *cli.Context, name string, value *yaml.Node) error {
-	values := []*yaml.Node{value}
-	if value.Kind == yaml.SequenceNode {
-		if _, repeatable := ctx.Value(name).(cli.StringSlice); !repeatable {
-			return errors.New("takes one value and no list")
-		}
-		values = value.Content
+// syntaxError writes what the parser of YAML says with the line first, as
+// positions are. It names no line where that is the first, and where a list or a mapping
+// goes on wrongly the one before.
+func syntaxError(err error) string {
+	line, text := 1, strings.TrimPrefix(err.Error(), "yaml: ")
+	if strings.HasPrefix(text, "unknown anchor") {
+		return ": " + text
 	}
-	for _, v := range values {
-		if v.Kind != yaml.ScalarNode || v.Tag == "!!null" {
-			return errors.New("has no value")
-		}
-		if err := ctx.Set(name, v.Value); err != nil {
-			return fmt.Errorf("%q is %s", v.Value, notA(flagCalled(ctx.Command.Flags, name)))
-		}
+	goesOnWrongly := false
+	if named := regexp.MustCompile(`^line (\d+): `).FindStringSubmatch(text); named != nil {
+		text = strings.TrimPrefix(text, named[0])
+		line, _ = strconv.Atoi(named[1])
+		goesOnWrongly = regexp.MustCompile(`^did not find expected (',' or|key|'-')`).MatchString(text)
 	}
-	return nil
+	if goesOnWrongly {
+		line++
+	}
+	return fmt.Sprintf(":%d: %s", line, text)
 }
 
-func unknownKey(ctx *cli.Context, name string) string {
-	return fmt.Sprintf("there is no setting %q", name) + didYouMean(name, flagNames(ctx.Command.Flags, ""))
+// setFlag sets a flag to a YAML value, or says what of it is wrong. Lists are for flags
+// that are repeatable.
+func setFlag(ctx *cli.Context, name string, value *yaml.Node) (wrong *yaml.Node, err error) {
+	values, takes := []*yaml.Node{value}, "one value"
+	if _, repeatable := ctx.Value(name).(cli.StringSlice); repeatable {
+		takes = "a value or a list of values"
+		if value.Kind == yaml.SequenceNode {
+			values = value.Content
+		}
+	}
+	for _, v := range values {
+		switch {
+		case v.Kind == yaml.SequenceNode && v == value:
+			return v, fmt.Errorf("takes %s and no list", takes)
+		case v.Kind == yaml.SequenceNode:
+			return v, fmt.Errorf("takes %s and no list in a list", takes)
+		case v.Kind == yaml.MappingNode:
+			return v, fmt.Errorf("takes %s and no mapping, as {a: b} is", takes)
+		case v.Kind != yaml.ScalarNode:
+			return v, fmt.Errorf("takes %s and no alias", takes)
+		case v.Tag == "!!null":
+			return v, errors.New("has no value")
+		}
+		if err := ctx.Set(name, v.Value); err != nil {
+			return v, fmt.Errorf("%q is %s", v.Value, notA(flagCalled(ctx.Command.Flags, name)))
+		}
+	}
+	return nil, nil
+}
+
+// unknownKey says what is wrong with a key that is no setting.
+func unknownKey(name string) string {
+	switch name {
+	case "config":
+		return "config names this file, and can be a flag or in the environment alone"
+	case "print":
+		return "print is a flag of check-config and no setting"
+	}
+	return fmt.Sprintf("there is no setting %q", name) + didYouMean(name, settingNames())
+}
+
+// settingNames returns the keys that the file may have.
+func settingNames() []string {
+	return slices.DeleteFunc(flagNames(serveFlags(), ""), func(name string) bool { return name == "config" })
 }
