@@ -48,6 +48,7 @@ type schema struct {
 	Enum        []string           `json:"enum,omitempty"`
 	Pattern     string             `json:"pattern,omitempty"`
 	Minimum     *int               `json:"minimum,omitempty"`
+	Not         *schema            `json:"not,omitempty"`
 	AnyOf       []*schema          `json:"anyOf,omitempty"`
 	Items       *schema            `json:"items,omitempty"`
 	Properties  map[string]*schema `json:"properties,omitempty"`
@@ -90,6 +91,9 @@ func schemaOf(f cli.Flag) *schema {
 	case *cli.DurationFlag:
 		usage, defaults, s.Type = f.Usage, f.DefaultText, "string"
 		s.Pattern = `^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
+		if f.Name == "max-stale" { // which a zero would be no bound for
+			s.Not = &schema{Pattern: `^[^1-9]*$`}
+		}
 		if defaults == "" {
 			s.Default = f.Value.String()
 		}

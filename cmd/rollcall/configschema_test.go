@@ -64,6 +64,8 @@ func TestTheSchemaAcceptsWhatServeDoes(t *testing.T) {
 		{"one of several", "zone: a.example", true},
 		{"several", "zone: [a.example, b.example]", true},
 		{"a duration in parts", "ttl: 1h30m", true},
+		{"an end to what is stale", "max-stale: 10m", true},
+		{"an end before the beginning", "max-stale: 0m0s", false},
 		{"an unknown key", "tll: 5s", false},
 		{"a duration without a unit", "ttl: 5", false},
 		{"a list for what is one", "node: [a, b]", false},

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/miekg/dns"
 	"github.com/urfave/cli/v2"
 
 	"github.com/rollcall-dns/rollcall/cache"
@@ -44,9 +43,7 @@ func readForwardSettings(ctx *cli.Context, ours []string, check func(flag string
 		check("forward-for", err)
 	}
 	for _, name := range separate(ctx.StringSlice("forward-private")) {
-		if _, ok := dns.IsDomainName(name); !ok || name == "" {
-			check("forward-private", fmt.Errorf("%q is no domain", name))
-		}
+		check("forward-private", checkDomain(name))
 		s.privateNames = append(s.privateNames, name)
 	}
 	for _, flag := range []string{"forward-for", "forward-private"} {

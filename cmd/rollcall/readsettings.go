@@ -206,7 +206,9 @@ func (r *settingsReader) observers() {
 
 func (r *settingsReader) places() {
 	r.check("drain", atLeast(0, r.s.drain))
-	r.check("max-stale", atLeast(0, r.s.maxStale))
+	if r.ctx.IsSet("max-stale") && r.s.maxStale <= 0 {
+		r.check("max-stale", fmt.Errorf("%v must be more than nothing; without max-stale there is no end", r.s.maxStale))
+	}
 	if r.ctx.Bool("memory") {
 		r.s.dataDir = ""
 	} else if r.s.dataDir == "" {

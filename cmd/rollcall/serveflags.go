@@ -66,7 +66,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "consul-tls-server-name", DefaultText: "$CONSUL_TLS_SERVER_NAME", EnvVars: serveEnv("CONSUL_TLS_SERVER_NAME"), Category: "Consul", Usage: "`NAME` that the agent's certificate must bear"},
 		&cli.IntFlag{Name: "consul-watches", Value: 150, EnvVars: serveEnv("CONSUL_WATCHES"), Category: "Consul", Usage: "most connections to the agent, which cuts off whoever has 200"},
 		&cli.StringSliceFlag{Name: "consul-pin", EnvVars: serveEnv("CONSUL_PIN"), Category: "Consul", Usage: "`SERVICE` to watch whether somebody asks for it or not (repeatable)"},
-		&cli.DurationFlag{Name: "max-stale", DefaultText: "as long as it takes", EnvVars: serveEnv("MAX_STALE"), Category: "Consul", Usage: "for how long to answer from the last view while Consul is away"},
+		&cli.DurationFlag{Name: "max-stale", DefaultText: "as long as it takes", EnvVars: serveEnv("MAX_STALE"), Category: "Consul", Usage: "for how long, more than 0s, to answer from the last view while Consul is away"},
 
 		&cli.StringFlag{Name: "dnstap", EnvVars: serveEnv("DNSTAP"), Category: "Operation", Usage: "`COLLECTOR` that is shown queries and replies in dnstap's format: unix:PATH or tcp:HOST:PORT"},
 		&cli.IntFlag{Name: "dnstap-every", Value: 1, EnvVars: serveEnv("DNSTAP_EVERY"), Category: "Operation", Usage: "show it one query in `N`"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -173,13 +174,27 @@ func checkHosts(hosts []string) error {
 // canonicalZones brings the zones into lower case, with their final dot.
 func canonicalZones(zones []string) error {
 	for i, zone := range zones {
-		if _, ok := dns.IsDomainName(zone); !ok || zone == "" || zone == "." {
-			return fmt.Errorf("%q is no domain", zone)
+		if err := checkDomain(zone); err != nil || zone == "." {
+			return cmp.Or(err, fmt.Errorf("%q is no domain", zone))
 		}
 		zones[i] = dns.CanonicalName(zone)
 		if slices.Contains(zones[:i], zones[i]) {
 			return fmt.Errorf("%q is there twice", zone)
 		}
+	}
+	return nil
+}
+
+// labelOctets are what names consist of that are hosts', beside dots.
+const labelOctets = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+
+// checkDomain refuses what no name of a service can end in.
+func checkDomain(name string) error {
+	if _, ok := dns.IsDomainName(name); !ok || name == "" {
+		return fmt.Errorf("%q is no domain", name)
+	}
+	if strings.Trim(name, labelOctets+".") != "" {
+		return fmt.Errorf("%q must consist of letters, digits, hyphens, underscores and dots", name)
 	}
 	return nil
 }
@@ -220,7 +235,7 @@ func checkNode(n registry.Node) error {
 
 // checkDatacenter refuses a name that names of services cannot be told apart by.
 func checkDatacenter(name string) error {
-	if len(name) > 63 || strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+	if len(name) > 63 || strings.Trim(name, labelOctets) != "" {
 		return fmt.Errorf("%q must be one label of letters, digits, hyphens and underscores", name)
 	}
 	if zones.IsKind(name) {
