@@ -56,6 +56,7 @@ func newApp() *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {}, // run handles them
 		OnUsageError:              explainUsage,
 	}
+	nameVariables(app.Commands)
 	for _, command := range app.Commands {
 		command.HideHelpCommand = true // or no service could be called "help"
 		command.OnUsageError = explainUsage

@@ -16,7 +16,9 @@ func TestTheManualIsTrue(t *testing.T) {
 	app := newApp()
 	app.Version = ""
 	app.Description = "An authoritative DNS server for service discovery: services register over HTTP, rollcall checks that they\n" +
-		"are well, and whoever can ask DNS finds the healthy ones."
+		"are well, and whoever can ask DNS finds the healthy ones.\n\n" +
+		"In the environment a flag of serve, or of all clients, is ROLLCALL_FLAG, as in ROLLCALL_DNS_ADDR, and one of a single\n" +
+		"command ROLLCALL_COMMAND_FLAG, as in ROLLCALL_REGISTER_PORT."
 	page, err := app.ToManWithSection(8)
 	if err != nil {
 		t.Fatal(err)
