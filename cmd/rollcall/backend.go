@@ -60,6 +60,12 @@ func openEmbedded(ctx context.Context, s *settings, metrics prometheus.Registere
 	case err != nil:
 		return nil, err
 	}
+	for name, help := range map[string]string{
+		"rollcall_view_stale":         "1 while the view cannot be kept fresh, which an embedded registry's always is.",
+		"rollcall_view_stale_seconds": "For how long the view could not be kept fresh; 0 while it is.",
+	} {
+		metrics.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help}))
+	}
 	return &backend{Registry: r, node: r.Node(), datacenter: s.datacenter, zones: s.zones, backup: r.Backup, close: r.Close}, nil
 }
 

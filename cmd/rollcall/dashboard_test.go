@@ -29,7 +29,7 @@ func TestTheDashboardShowsWhatThereIs(t *testing.T) {
 	types := regexp.MustCompile(`(?m)^# TYPE (\S+) `).FindAllStringSubmatch(string(text), -1)
 	known := make(map[string]bool)
 	for _, name := range []string{
-		"rollcall_view_stale", "rollcall_watch_open", "rollcall_watch_connections", "rollcall_watch_errors_total", // in front of Consul
+		"rollcall_watch_open", "rollcall_watch_connections", "rollcall_watch_errors_total", // in front of Consul
 		"rollcall_transfer_secondary_reachable", "rollcall_transfer_secondary_behind_seconds", // with secondaries
 		"rollcall_checks_total", "rollcall_http_requests_total", // once something was checked, and asked for
 	} {
