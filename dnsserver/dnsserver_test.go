@@ -421,6 +421,7 @@ func TestPipelinedQueriesAreAllAnsweredAfterAHalfClose(t *testing.T) {
 		}
 		all, got = all[2+size:], got+1
 	}
+	t.Logf("50 queries in one write, and half a close: %d answers", got)
 	if got != 50 {
 		t.Errorf("%d replies to 50 queries", got)
 	}

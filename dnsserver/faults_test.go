@@ -36,6 +36,11 @@ func TestAPanicIsAnsweredAndManyTellClientsToGoElsewhere(t *testing.T) {
 		if s.Ready() == nil {
 			t.Errorf("after %d panics clients may still come", manyFaults)
 		}
+		counted := l.metrics.total("udp").panics.Load()
+		t.Logf("%d panics, each SERVFAIL, and %d are counted: not ready, as %v", manyFaults, counted, s.Ready())
+		if counted != manyFaults {
+			t.Errorf("%d panics are counted as %d", manyFaults, counted)
+		}
 		time.Sleep(faultTime)
 		if err := s.Ready(); err != nil {
 			t.Errorf("a minute later: %v", err)

@@ -3,9 +3,11 @@ package dnsserver
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -544,6 +546,7 @@ func TestTLSIsOfThisCentury(t *testing.T) {
 			if err == nil {
 				conn.Close()
 			}
+			t.Logf("over %s: %s: %v", transport, tls.VersionName(version), cmp.Or(err, errors.New("taken")))
 			if (err == nil) != want {
 				t.Errorf("over %s: %s: %v", transport, tls.VersionName(version), err)
 			}
@@ -642,6 +645,7 @@ func TestTheParameterOfARequestIsBoundedBeforeItIsRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		response.Body.Close()
+		t.Logf("a parameter of %d octets that is no base64: %s", octets, response.Status)
 		if response.StatusCode != want {
 			t.Errorf("%d octets: %s", octets, response.Status)
 		}

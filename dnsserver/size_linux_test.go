@@ -14,6 +14,15 @@ import (
 // exchange sends a message over UDP, and returns the reply.
 func exchange(t *testing.T, addr string, message []byte) *dns.Msg {
 	t.Helper()
+	octets, reply := exchangeOctets(t, addr, message), new(dns.Msg)
+	if err := reply.Unpack(octets); err != nil {
+		t.Fatalf("%x: %v", octets, err)
+	}
+	return reply
+}
+
+func exchangeOctets(t *testing.T, addr string, message []byte) []byte {
+	t.Helper()
 	c, err := net.Dial("udp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -28,11 +37,7 @@ func exchange(t *testing.T, addr string, message []byte) *dns.Msg {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reply := new(dns.Msg)
-	if err := reply.Unpack(space[:n]); err != nil {
-		t.Fatalf("%x: %v", space[:n], err)
-	}
-	return reply
+	return space[:n]
 }
 
 func TestRepliesMayBeAllowedToBeLarger(t *testing.T) {
@@ -49,6 +54,18 @@ func TestRepliesMayBeAllowedToBeLarger(t *testing.T) {
 		if opt := reply.IsEdns0(); opt == nil || opt.UDPSize() != 1232 {
 			t.Errorf("what queries have room for is said to be %v", opt)
 		}
+	}
+	longest := 0
+	for size := 2000; size <= 0xffff; size += 1111 {
+		query, _ := question("web.service.test.", dns.TypeSRV, size).Pack()
+		octets := len(exchangeOctets(t, addr, query))
+		if longest = max(longest, octets); octets > min(size, 4096) {
+			t.Errorf("with room for %d octets a reply has %d", size, octets)
+		}
+	}
+	t.Logf("where 4,096 octets are allowed a reply has %d at most, with room for 65,535", longest)
+	if longest < 4000 {
+		t.Errorf("no reply has more than %d octets", longest)
 	}
 }
 

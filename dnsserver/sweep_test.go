@@ -411,7 +411,11 @@ func TestNoQueryTakesLong(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("of %d queries the slowest takes %v: %s", len(queries), worst, which)
+	watched := ""
+	if raced() {
+		watched = ", watched by the race detector"
+	}
+	t.Logf("of %d queries the slowest takes %v%s: %s", len(queries), worst, watched, which)
 	if !raced() && worst > time.Millisecond {
 		t.Errorf("%s takes %v", which, worst)
 	}
