@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 
 	"github.com/urfave/cli/v2"
@@ -43,11 +42,15 @@ func backupCommand() *cli.Command {
 // backup writes a backup to a file, whole or not at all, and returns how many
 // instances it has.
 func (c *client) backup(ctx context.Context, path string) (instances int, err error) {
-	response, err := c.do(ctx, http.MethodGet, "/v1/backup", nil, nil, nil)
-	if err != nil {
-		return 0, err
-	}
-	defer closing(response.Body, &err)
+	err = c.stream(ctx, "/v1/backup", nil, func(body io.Reader) (err error) {
+		instances, err = keep(body, path)
+		return err
+	})
+	return instances, err
+}
+
+// keep writes a backup to a file.
+func keep(backup io.Reader, path string) (instances int, err error) {
 	fresh := path + ".new"
 	file, err := os.OpenFile(fresh, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -58,7 +61,7 @@ func (c *client) backup(ctx context.Context, path string) (instances int, err er
 			err = errors.Join(err, os.Remove(fresh))
 		}
 	}()
-	_, err = io.Copy(file, response.Body)
+	_, err = io.Copy(file, backup)
 	if err == nil {
 		err = file.Sync()
 	}

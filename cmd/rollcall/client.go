@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -24,7 +26,7 @@ import (
 type client struct {
 	base    *url.URL
 	token   string
-	timeout time.Duration // of one request, unless it is a stream
+	timeout time.Duration // of one request, or of a stream until it begins; 0: none
 	http    *http.Client
 }
 
@@ -156,11 +158,29 @@ func (c *client) exchange(ctx context.Context, method, path string, query url.Va
 	}
 	defer closing(response.Body, &err)
 	if out != nil {
-		if err := json.NewDecoder(response.Body).Decode(out); err != nil {
+		switch err := json.NewDecoder(response.Body).Decode(out); {
+		case errors.Is(err, context.DeadlineExceeded):
+			return nil, c.unreachable(err)
+		case err != nil:
 			return nil, fmt.Errorf("reading the answer of %s: %w", response.Request.URL, err)
 		}
 	}
 	return response.Header, nil
+}
+
+// stream hands over what a path answers with, which may take as long as it likes
+// once it has begun.
+func (c *client) stream(ctx context.Context, path string, header http.Header, read func(io.Reader) error) (err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	late := time.AfterFunc(cmp.Or(c.timeout, math.MaxInt64), func() { cancel(context.DeadlineExceeded) })
+	response, err := c.do(ctx, http.MethodGet, path, nil, nil, header)
+	late.Stop()
+	if err != nil {
+		return err
+	}
+	defer closing(response.Body, &err)
+	return read(response.Body)
 }
 
 // do sends a request and returns the response if its status says that all is

@@ -78,12 +78,16 @@ func (c *client) follow(ctx context.Context, last string, told func(kind string,
 	if last != "" {
 		header.Set("Last-Event-ID", last)
 	}
-	response, err := c.do(ctx, http.MethodGet, "/v1/events", nil, nil, header)
-	if err != nil {
-		return last, err
-	}
-	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
+	err := c.stream(ctx, "/v1/events", header, func(events io.Reader) (err error) {
+		last, err = readEvents(events, last, told)
+		return err
+	})
+	return last, err
+}
+
+// readEvents reads events to their end, and returns the last one's ID.
+func readEvents(events io.Reader, last string, told func(kind string, data []byte) error) (string, error) {
+	lines := bufio.NewScanner(events)
 	lines.Buffer(nil, 1<<20)
 	id, kind, data := last, "", ""
 	for lines.Scan() {
