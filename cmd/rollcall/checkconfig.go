@@ -21,6 +21,9 @@ func checkConfigCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if args[0] != "" && ctx.IsSet("config") && ctx.String("config") != args[0] {
+				return usageError(ctx, "there are two files, %q and --config %q", args[0], ctx.String("config"))
+			}
 			if args[0] != "" {
 				if err := ctx.Set("config", args[0]); err != nil {
 					return err

@@ -243,10 +243,11 @@ func (e *statusError) Error() string {
 
 // As gives the error its exit code.
 func (e *statusError) As(target any) bool {
+	code := map[int]int{http.StatusBadRequest: exitUsage, http.StatusNotFound: exitNotFound}[e.status]
 	f, ok := target.(**failure)
-	if !ok || e.status != http.StatusNotFound {
+	if !ok || code == 0 {
 		return false
 	}
-	*f = &failure{exitNotFound, e}
+	*f = &failure{code, e}
 	return true
 }

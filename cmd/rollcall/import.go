@@ -50,7 +50,7 @@ func importRegistry(ctx *cli.Context) (err error) {
 	in := io.NopCloser(os.Stdin)
 	if args[0] != "-" {
 		if in, err = os.Open(args[0]); err != nil {
-			return err
+			return usageError(ctx, "FILE: %v", err)
 		}
 	}
 	defer closing(in, &err)

@@ -30,7 +30,7 @@ func keygenCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if _, ok := dns.IsDomainName(args[0]); !ok || strings.ContainsAny(args[0], `/\`) {
+			if _, ok := dns.IsDomainName(args[0]); !ok || strings.ContainsAny(args[0], "/\\ \t") {
 				return usageError(ctx, "%q is no zone's name", args[0])
 			}
 			key, err := writeKey(args[0], ctx.String("dir"))

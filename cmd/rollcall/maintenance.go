@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -36,6 +37,12 @@ func maintenanceCommand() *cli.Command {
 			if ctx.Bool("off") && ctx.IsSet("for") {
 				return usageError(ctx, "--for says how long it lasts, and --off ends it now")
 			}
+			if ctx.Bool("off") && ctx.IsSet("reason") {
+				return usageError(ctx, "--reason says why there is maintenance, and --off ends it")
+			}
+			if lasts := ctx.Duration("for"); ctx.IsSet("for") && (lasts < shortest || lasts > longest) {
+				return usageError(ctx, "--for %v is not from 1s to 720h", lasts)
+			}
 			c, err := newClient(ctx)
 			if err != nil {
 				return err
@@ -64,6 +71,9 @@ func maintenanceCommand() *cli.Command {
 		},
 	}
 }
+
+// A maintenance with an end lasts from and to these.
+const shortest, longest = time.Second, 720 * time.Hour
 
 // ownInstances returns the IDs that a name stands for on rollcall's own node.
 func (c *client) ownInstances(ctx context.Context, name string) ([]string, error) {

@@ -48,10 +48,14 @@ func query(ctx *cli.Context) error {
 	if _, ok := dns.IsDomainName(name); !ok {
 		return usageError(ctx, "%q is no DNS name", args[0])
 	}
+	server, err := serverAddress(ctx)
+	if err != nil {
+		return err
+	}
 	if ctx.Bool("explain") {
 		return explain(ctx, name, kind)
 	}
-	answer, err := ask(ctx, name, qtype)
+	answer, err := ask(ctx, server, name, qtype)
 	if err != nil {
 		return err
 	}
@@ -80,12 +84,21 @@ func typeOf(kind string) (uint16, bool) {
 	return uint16(qtype), numbered && err == nil
 }
 
-// ask asks over UDP, and again over TCP where the answer does not fit.
-func ask(ctx *cli.Context, name string, qtype uint16) (*dns.Msg, error) {
+// serverAddress returns whom to ask, at DNS's own port where no other is named.
+func serverAddress(ctx *cli.Context) (string, error) {
 	server := ctx.String("server")
-	if _, _, err := net.SplitHostPort(server); err != nil {
-		server = net.JoinHostPort(strings.Trim(server, "[]"), "53")
+	host, port, err := net.SplitHostPort(server)
+	if err != nil {
+		host, port = strings.Trim(server, "[]"), "53"
 	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 || host == "" || strings.ContainsAny(host, " /[]") {
+		return "", usageError(ctx, "--server %q has not the form ADDRESS[:PORT]", server)
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// ask asks over UDP, and again over TCP where the answer does not fit.
+func ask(ctx *cli.Context, server, name string, qtype uint16) (*dns.Msg, error) {
 	question := new(dns.Msg).SetQuestion(name, qtype).SetEdns0(1232, false)
 	var answer *dns.Msg
 	for _, network := range []string{"udp", "tcp"} {

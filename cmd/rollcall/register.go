@@ -2,7 +2,9 @@ package main
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -24,7 +26,7 @@ func registerCommand() *cli.Command {
 			"   dns://HOST:PORT/NAME?type=A        the name is found\n" +
 			"   ttl:30s                            a heartbeat (PUT /v1/agent/check/pass/service:ID) comes that often",
 		Flags: withAPI(
-			&cli.StringSliceFlag{Name: "port", EnvVars: registerEnv("PORT"), Usage: "`PORT` that the instance listens on, for SRV records; of several, each as NAME=PORT, the first is the default one (repeatable)"},
+			&cli.StringSliceFlag{Name: "port", EnvVars: registerEnv("PORT"), Usage: "`PORT` that the instance listens on, for SRV records; of several, each as NAME=PORT, the first is the default one (repeatable). Without one clients are told of none: SRV records say 0"},
 			&cli.StringFlag{Name: "address", EnvVars: registerEnv("ADDRESS"), Usage: "`ADDRESS` or host name of the instance, where it is not its node's"},
 			&cli.StringFlag{Name: "id", EnvVars: registerEnv("ID"), Usage: "`ID` of the instance; without it a unique one is made"},
 			&cli.StringSliceFlag{Name: "tag", EnvVars: registerEnv("TAG"), Usage: "`TAG` that the instance bears (repeatable)"},
@@ -95,6 +97,9 @@ func register(ctx *cli.Context) error {
 	if r.Meta, err = keyValues(ctx, "meta"); err != nil {
 		return err
 	}
+	if interval := ctx.Duration("interval"); interval <= 0 {
+		return usageError(ctx, "--interval %v is no time from one probe to the next", interval)
+	}
 	for _, target := range ctx.StringSlice("check") {
 		definition, err := checkOf(ctx, target)
 		if err != nil {
@@ -108,13 +113,35 @@ func register(ctx *cli.Context) error {
 	}
 	notices, err := c.put(ctx.Context, "/v1/agent/service/register", url.Values{"replace-existing-checks": {"true"}}, r)
 	if err != nil {
-		return err
+		return blame(ctx, err)
 	}
 	for _, notice := range notices {
 		fmt.Fprintln(ctx.App.ErrWriter, "rollcall:", oneLine(notice))
 	}
 	fmt.Fprintln(ctx.App.Writer, r.ID)
 	return nil
+}
+
+// sources are where the fields of a registration come from. Those of a check stand
+// before the check itself.
+var sources = []struct{ field, from string }{
+	{"Name", "SERVICE"}, {"ID", "--id"}, {"Address", "--address"}, {"Port", "--port"}, {"Tags", "--tag"}, {"Meta", "--meta"}, {"Weights", "--weight"},
+	{"Check.Timeout", "--check-timeout"}, {"Check.DeregisterCriticalServiceAfter", "--deregister-after"},
+	{"Check.FailuresBeforeCritical", "--failures-before-critical"}, {"Check", "--check"},
+}
+
+// blame says which flag it is whose value rollcall does not take.
+func blame(ctx *cli.Context, err error) error {
+	var refused *statusError
+	if !errors.As(err, &refused) || refused.status != http.StatusBadRequest {
+		return err
+	}
+	for _, s := range sources {
+		if strings.HasPrefix(refused.text, s.field) {
+			return usageError(ctx, "%s: %v", s.from, err)
+		}
+	}
+	return err
 }
 
 // portsOf returns the one port, or several with names.
@@ -127,7 +154,7 @@ func portsOf(ctx *cli.Context) (one int, several []port, err error) {
 		}
 		p, err := strconv.Atoi(number)
 		switch {
-		case err != nil || p < 0 || p > 65535 || named && p == 0:
+		case err != nil || p < 1 || p > 65535:
 			return 0, nil, usageError(ctx, "--port %q is no port from 1 to 65535, nor NAME=PORT", text)
 		case !named && len(texts) > 1:
 			return 0, nil, usageError(ctx, "--port %q needs a name, as one of several ports", text)
@@ -174,6 +201,9 @@ func checkOf(ctx *cli.Context, target string) (checkDefinition, error) {
 	case "grpc":
 		d.GRPC = host
 	case "dns":
+		if u, err := url.Parse(target); err != nil || strings.Trim(u.Path, "/") == "" {
+			return d, usageError(ctx, "--check %q has no name to ask for: dns://HOST:PORT/NAME", target)
+		}
 		d.DNS = target
 	default:
 		return d, usageError(ctx, "--check %q begins with none of http:// https:// tcp:// udp:// grpc:// dns:// and ttl:", target)

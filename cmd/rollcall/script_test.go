@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,6 +38,7 @@ func TestMain(m *testing.M) {
 //	terminate, crash          end it with SIGTERM, with SIGKILL
 //	hangup                    send it SIGHUP
 //	dump                      send it SIGUSR1
+//	exits CODE COMMAND...     run COMMAND, which ends with the exit code CODE
 //	http METHOD PATH [BODY]   ask $HTTP; the reply is the standard output
 //	ask NAME TYPE             ask $DNS; response code, records and reason are the standard output
 //	log                       what rollcall has logged so far
@@ -48,7 +51,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": serveInScript, "terminate": end(syscall.SIGTERM), "crash": end(syscall.SIGKILL),
+			"serve": serveInScript, "exits": exits, "terminate": end(syscall.SIGTERM), "crash": end(syscall.SIGKILL),
 			"http": httpInScript, "ask": askInScript, "log": logInScript, "hangup": signalInScript(syscall.SIGHUP), "dump": signalInScript(syscall.SIGUSR1), "eventually": eventually, "target": setTarget,
 		},
 		Condition: func(condition string) (bool, error) {
@@ -234,6 +237,20 @@ func end(signal syscall.Signal) func(*testscript.TestScript, bool, []string) {
 func signalInScript(signal syscall.Signal) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, _ bool, _ []string) {
 		ts.Check(storyOf(ts).server.Process.Signal(signal))
+	}
+}
+
+// exits runs a command, and looks at what `! exec` does not.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	var ended *exec.ExitError
+	err, code := ts.Exec(args[1], args[2:]...), 0
+	if errors.As(err, &ended) {
+		code = ended.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("the exit code is %d, want %s", code, args[0])
 	}
 }
 
