@@ -66,6 +66,12 @@ func (z *Zones) Explain(v *registry.View, name string, qtype uint16) Explanation
 	return e
 }
 
+// ofInstances are the types that instances have records of. One whose address is a
+// name has an alias for every other, too.
+var ofInstances = map[uint16]bool{
+	dns.TypeA: true, dns.TypeAAAA: true, dns.TypeSRV: true, dns.TypeSVCB: true, dns.TypeHTTPS: true, dns.TypeTXT: true, dns.TypeANY: true,
+}
+
 // explainService says of each instance of the service that is not in the answer
 // why.
 func (r *resolution) explainService(e *Explanation) {
@@ -79,6 +85,9 @@ func (r *resolution) explainService(e *Explanation) {
 			why = "it has another ID"
 		case why == "":
 			why = r.about.left[i]
+			if why != "" && len(e.Answer) == 0 && !ofInstances[r.qtype] {
+				why = "it has no records of type " + e.Type
+			}
 		}
 		if why != "" {
 			e.LeftOut = append(e.LeftOut, LeftOut{i.Node, i.ID, r.v.StatusOf(i).String(), why})

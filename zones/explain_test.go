@@ -50,6 +50,23 @@ func TestExplainOfAnAliasLeavesOutTheOthers(t *testing.T) {
 	}
 }
 
+func TestExplainOfATypeThatInstancesHaveNoRecordsOf(t *testing.T) {
+	v := view(foo(), instance("db", id("1"), at("10.0.0.1")), instance("db", id("2"), at("::2")))
+	for qtype, want := range map[uint16]string{dns.TypeMX: "it has no records of type MX", 65400: "it has no records of type TYPE65400"} {
+		e := consul(t).Explain(v, "db.service.consul.", qtype)
+		if len(e.LeftOut) != 2 || e.LeftOut[0].Reason != want || e.LeftOut[1].Reason != want {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
+func TestExplainOfATypeThatAnAliasStandsFor(t *testing.T) {
+	e := consul(t).Explain(view(foo(), instance("db", id("1"), at("a.example"))), "db.service.consul.", dns.TypeMX)
+	if len(e.Answer) != 1 || len(e.LeftOut) != 0 {
+		t.Errorf("%+v", e)
+	}
+}
+
 func TestExplainOfWhatIsNotThere(t *testing.T) {
 	e := consul(t).Explain(view(foo()), "wbe.service.consul.", dns.TypeSRV)
 	if e.Rcode != "NXDOMAIN" || e.Reason != "no service wbe is registered" || len(e.Authority) != 1 || e.Service != "" {
