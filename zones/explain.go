@@ -129,8 +129,24 @@ func says(status registry.Status, whose string, c *registry.Check) string {
 	text := fmt.Sprintf("%s: %s '%s'", status, whose, c.ID)
 	if output := strings.TrimSpace(c.Output); output != "" {
 		text += " said: " + output
+	} else if waits := Awaited(c); waits != "" {
+		text += ": " + waits
 	}
 	return text
+}
+
+// Awaited says what a check waits for that has its first status still; nothing where
+// it does not wait. A status that somebody set without a word is no longer the first.
+func Awaited(c *registry.Check) string {
+	switch {
+	case c.Output != "" || c.ModifyIndex != c.CreateIndex:
+		return ""
+	case c.Type == "ttl":
+		return "no heartbeat has come yet"
+	case c.Type != "" && c.Type != "maintenance":
+		return "it has not run yet"
+	}
+	return ""
 }
 
 // texts appends records in master-file text.

@@ -67,6 +67,30 @@ func TestExplainOfATypeThatAnAliasStandsFor(t *testing.T) {
 	}
 }
 
+func TestExplainOfACheckThatHasSaidNothing(t *testing.T) {
+	const check = "critical: check 'http'"
+	for name, row := range map[string]struct {
+		kind    string
+		changed uint64
+		want    string
+	}{
+		"no heartbeat":         {"ttl", 5, check + ": no heartbeat has come yet"},
+		"set without a word":   {"ttl", 6, check},
+		"no probe":             {"http", 5, check + ": it has not run yet"},
+		"nothing to wait for":  {"", 5, check},
+		"somebody's own check": {"", 6, check},
+	} {
+		waiting := func(i *registry.Instance) {
+			critical(i)
+			i.Checks[0].Type, i.Checks[0].CreateIndex, i.Checks[0].ModifyIndex = row.kind, 5, row.changed
+		}
+		e := consul(t).Explain(view(foo(), instance("db", waiting)), "db.service.consul.", dns.TypeA)
+		if len(e.LeftOut) != 1 || e.LeftOut[0].Reason != row.want {
+			t.Errorf("%s: %+v", name, e.LeftOut)
+		}
+	}
+}
+
 func TestExplainOfWhatIsNotThere(t *testing.T) {
 	e := consul(t).Explain(view(foo()), "wbe.service.consul.", dns.TypeSRV)
 	if e.Rcode != "NXDOMAIN" || e.Reason != "no service wbe is registered" || len(e.Authority) != 1 || e.Service != "" {

@@ -7,6 +7,9 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/zones"
 )
 
 // entry is an instance as /v1/health/service tells of it, and as
@@ -41,6 +44,7 @@ type check struct {
 	Node, CheckID, Name, Status, Notes, Output, ServiceID, ServiceName, Type string
 	Until                                                                    *time.Time // nil: it does not end by itself
 	Definition                                                               json.RawMessage
+	CreateIndex, ModifyIndex                                                 uint64
 }
 
 // address returns where the instance is reached.
@@ -70,7 +74,8 @@ func (e *entry) complaint() string {
 	}
 	for _, c := range e.Checks {
 		if c.Status == status {
-			first, _, _ := strings.Cut(strings.TrimSpace(cmp.Or(c.Output, c.Notes)), "\n")
+			awaited := zones.Awaited(&registry.Check{Type: c.Type, Output: c.Output, CreateIndex: c.CreateIndex, ModifyIndex: c.ModifyIndex})
+			first, _, _ := strings.Cut(strings.TrimSpace(cmp.Or(c.Output, awaited, c.Notes)), "\n")
 			return strings.TrimSuffix(c.Name+": "+first, ": ")
 		}
 	}
