@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -19,8 +20,9 @@ func queryCommand() *cli.Command {
 		Usage:     "ask a DNS question, and with --explain why it is answered so",
 		ArgsUsage: "NAME [TYPE]",
 		Description: "A NAME without a dot is that of a service, in the zone of the rollcall that answers\n" +
-			"at --api. The TYPE is A unless it is given.",
+			"at --api unless --zone names another. The TYPE is A unless it is given.",
 		Flags: withAPI(withOutput(
+			&cli.StringFlag{Name: "zone", EnvVars: []string{"ROLLCALL_QUERY_ZONE"}, Usage: "`ZONE` of a NAME without a dot", DefaultText: "that of the rollcall at --api"},
 			&cli.StringFlag{Name: "server", Value: "127.0.0.1:5300", EnvVars: []string{"ROLLCALL_SERVER"}, Usage: "`ADDRESS` to ask"},
 			&cli.BoolFlag{Name: "explain", EnvVars: []string{"ROLLCALL_EXPLAIN"}, Usage: "say for each instance that is not in the answer why"},
 		)...),
@@ -35,7 +37,9 @@ func query(ctx *cli.Context) error {
 	}
 	name, kind := dns.Fqdn(args[0]), strings.ToUpper(args[1])
 	if !strings.Contains(args[0], ".") {
-		name = nameOfService(ctx, args[0])
+		if name, err = nameOfService(ctx, args[0]); err != nil {
+			return err
+		}
 	}
 	if kind == "" {
 		kind = "A"
@@ -62,16 +66,30 @@ func query(ctx *cli.Context) error {
 	return printAnswer(ctx, newAnswerText(name, kind, answer))
 }
 
-// nameOfService returns a service's name in DNS. Where no rollcall says in which
-// zone it is, the service's own is all that there is to ask for; and a zone may be
-// called by its name, too.
-func nameOfService(ctx *cli.Context, service string) string {
-	var answering struct{ Zone string }
-	c, err := newClient(ctx)
-	if err != nil || c.get(ctx.Context, "/v1/overview", nil, &answering) != nil || answering.Zone == "" || strings.EqualFold(service, answering.Zone) {
-		return dns.Fqdn(service)
+// nameOfService returns a service's name in DNS; a zone may be called by its name,
+// too. To ask for the service's own name where the zone is not known would be another
+// question.
+func nameOfService(ctx *cli.Context, service string) (string, error) {
+	zone := ctx.String("zone")
+	if zone == "" {
+		c, err := newClient(ctx)
+		if err != nil {
+			return "", err
+		}
+		var answering struct{ Zone string }
+		err = c.get(ctx.Context, "/v1/overview", nil, &answering)
+		if err == nil && answering.Zone == "" || exitCode(err) == exitNotFound {
+			err = errors.New("what answers there is no rollcall")
+		}
+		if err != nil {
+			return "", fmt.Errorf("in which zone %q is cannot be learned: %w: give --zone or the whole name, as %s.service.ZONE", service, err, service)
+		}
+		zone = answering.Zone
 	}
-	return dns.Fqdn(service + ".service." + answering.Zone)
+	if strings.EqualFold(dns.Fqdn(service), dns.Fqdn(zone)) {
+		return dns.Fqdn(service), nil
+	}
+	return dns.Fqdn(service + ".service." + zone), nil
 }
 
 // typeOf returns the type of a name, or of the number in one as RFC 3597 has it.
