@@ -24,10 +24,11 @@ import (
 // client of Consul's API, which would follow Consul's environment variables and
 // so show a token meant for Consul to rollcall.
 type client struct {
-	base    *url.URL
-	token   string
-	timeout time.Duration // of one request, or of a stream until it begins; 0: none
-	http    *http.Client
+	base      *url.URL
+	token     string
+	tokenFile string        // that it is from
+	timeout   time.Duration // of one request, or of a stream until it begins; 0: none
+	http      *http.Client
 }
 
 // withAPI returns the flags of a command that speaks to a running rollcall,
@@ -83,6 +84,7 @@ func newClient(ctx *cli.Context) (*client, error) {
 		return nil, usageError(ctx, "--api %q is no http URL", ctx.String("api"))
 	}
 	if file := ctx.String("token-file"); file != "" {
+		c.tokenFile = file
 		if c.token, err = readToken(file); err != nil {
 			return nil, usageError(ctx, "--token-file: %v", err)
 		}
@@ -210,7 +212,27 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	}
 	defer response.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
-	return nil, &statusError{response.StatusCode, strings.TrimSpace(string(text)), response.Header.Get("X-Request-Id")}
+	refused := &statusError{response.StatusCode, strings.TrimSpace(string(text)), response.Header.Get("X-Request-Id")}
+	if refused.status == http.StatusForbidden {
+		refused.text = c.aboutToken(refused.text)
+	}
+	return nil, refused
+}
+
+// aboutToken tells a token that was not sent from one that is not known, which are
+// the same to rollcall.
+func (c *client) aboutToken(text string) string {
+	const needed, missing = "a token is needed", "none was sent: --token-file names the file of one"
+	isNeeded := strings.HasPrefix(text, needed)
+	switch {
+	case c.token == "" && isNeeded:
+		return needed + ", and " + missing
+	case c.token == "": // Consul says it in other words
+		return strings.TrimPrefix(text+": if a token is needed, "+missing, ": ")
+	case isNeeded:
+		return "the token in --token-file " + c.tokenFile + " is not accepted"
+	}
+	return text
 }
 
 func (c *client) unreachable(err error) error {
