@@ -38,8 +38,11 @@ func run(ctx context.Context, args []string) int {
 
 func newApp() *cli.App {
 	app := &cli.App{
-		Name:    "rollcall",
-		Usage:   "a DNS server for service discovery",
+		Name:  "rollcall",
+		Usage: "a DNS server for service discovery",
+		UsageText: "rollcall [FLAG]... COMMAND [FLAG]... [ARGUMENT]...\n\n" +
+			"Before the command may stand those of its flags that many commands have:\n" +
+			strings.Join(flagNames(common.Flags, "--"), ", "),
 		Version: buildVersion().String(),
 		Commands: []*cli.Command{
 			serveCommand(), reloadCommand(), showCommand(), checkConfigCommand(), configSchemaCommand(),
@@ -77,7 +80,11 @@ func unknownCommand(ctx *cli.Context) error {
 func explainUsage(ctx *cli.Context, err error, _ bool) error {
 	text := explainValue(ctx.Command.Flags, err.Error())
 	if name, unknown := strings.CutPrefix(text, "flag provided but not defined: -"); unknown {
-		name = "--" + strings.TrimPrefix(name, "-")
+		if name = strings.TrimPrefix(name, "-"); len(name) == 1 {
+			name = "-" + name
+		} else {
+			name = "--" + name
+		}
 		text = "there is no flag " + name + didYouMean(name, flagNames(ctx.Command.Flags, "--"))
 	}
 	return usageError(ctx, "%s", text)

@@ -9,10 +9,12 @@ import (
 
 // reorder moves a command's flags before its arguments, because the parser
 // stops at the first argument and would drop the flags that follow it. What
-// follows "--" is left alone. It also turns `help X` into `X --help`.
+// follows "--" is left alone. It also turns `help X` into `X --help`, and moves
+// the flags that many commands have behind the command.
 func reorder(app *cli.App, args []string) ([]string, error) {
-	if len(args) < 2 {
-		return args, nil
+	args, err := afterCommand(args)
+	if err != nil || len(args) < 2 {
+		return args, err
 	}
 	if args[1] == "help" {
 		args = slices.Concat(args[:1], args[2:], []string{"--help"})
@@ -40,6 +42,38 @@ func reorder(app *cli.App, args []string) ([]string, error) {
 		}
 	}
 	return slices.Concat(args[:2], flags, []string{"--"}, rest), nil
+}
+
+// common are the flags that may stand before the command, too. The commands have
+// them: one that has not refuses them.
+var common = &cli.Command{Flags: withAPI(withOutput()...)}
+
+// afterCommand moves the common flags that stand before the command behind it.
+func afterCommand(args []string) ([]string, error) {
+	at := 1
+	for at < len(args) && isCommon(args[at]) {
+		if wantsValue(common, args[at]) {
+			at++
+		}
+		at++
+	}
+	switch {
+	case at <= 1:
+		return args, nil
+	case at > len(args):
+		return nil, fail(exitUsage, "flag %s needs a value; see rollcall --help", args[len(args)-1])
+	case at == len(args):
+		return nil, fail(exitUsage, "COMMAND is missing; see rollcall --help")
+	case args[at] == "help" || strings.HasPrefix(args[at], "-"): // as --version, which needs none of them
+		return slices.Concat(args[:1], args[at:]), nil
+	}
+	return slices.Concat(args[:1], args[at:at+1], args[1:at], args[at+1:]), nil
+}
+
+// isCommon tells whether an argument is a common flag, with a value behind a = or not.
+func isCommon(arg string) bool {
+	name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	return strings.HasPrefix(arg, "-") && flagCalled(common.Flags, name) != nil
 }
 
 // wantsValue tells whether the argument after this flag is the flag's value. A
