@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"net/url"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -85,69 +85,108 @@ func candidates(ctx *cli.Context, words []string) (matching []string) {
 		return nil
 	}
 	before, last := words[:len(words)-1], words[len(words)-1]
+	follow(ctx, before)
 	for _, candidate := range possible(ctx, before, last) {
 		if strings.HasPrefix(candidate, last) {
 			matching = append(matching, candidate)
 		}
 	}
 	slices.Sort(matching)
-	return matching
+	return slices.Compact(matching)
+}
+
+// follow has the flags that words set hold for who is asked.
+func follow(ctx *cli.Context, words []string) {
+	for n, word := range words {
+		name, value, given := strings.Cut(strings.TrimLeft(word, "-"), "=")
+		switch {
+		case !isCommon(word):
+			continue
+		case !given && n+1 < len(words):
+			value = words[n+1]
+		}
+		_ = ctx.Set(name, value) // what it cannot be set to is said when the command runs
+	}
 }
 
 // possible returns all that may follow words.
 func possible(ctx *cli.Context, before []string, last string) (all []string) {
-	if len(before) == 0 {
-		for _, c := range ctx.App.VisibleCommands() {
-			all = append(all, c.Name)
-		}
-		return all
+	command, of := common, before[:0]
+	if at := leading(before); at < len(before) {
+		command, of = ctx.App.Command(before[at]), before[at+1:]
 	}
-	command := ctx.App.Command(before[0])
-	switch flag := before[len(before)-1]; {
+	switch {
 	case command == nil:
 		return nil
-	case strings.HasPrefix(flag, "-") && wantsValue(command, flag):
-		return map[string][]string{"output": formats, "registry": {"embedded", "consul"},
-			"log-level": {"debug", "info", "warn", "error"}, "log-format": {"auto", "text", "json"}}[strings.TrimLeft(flag, "-")]
+	case len(before) > 0 && strings.HasPrefix(before[len(before)-1], "-") && wantsValue(command, before[len(before)-1]):
+		return map[string][]string{"output": formats, "o": formats, "registry": {"embedded", "consul"},
+			"log-level": {"debug", "info", "warn", "error"}, "log-format": {"auto", "text", "json"}}[strings.TrimLeft(before[len(before)-1], "-")]
 	case strings.HasPrefix(last, "-"):
 		for _, f := range command.VisibleFlags() {
 			all = append(all, "--"+f.Names()[0])
 		}
 		return all
+	case command == common:
+		return commandNames(ctx.App.Commands)
 	}
-	return possibleArguments(ctx, command)
+	return possibleArguments(ctx, command, argumentsIn(command, of))
 }
 
-// possibleArguments returns what a command takes as an argument; the flags before
-// it do not matter.
-func possibleArguments(ctx *cli.Context, command *cli.Command) []string {
+// argumentsIn counts the arguments among a command's words.
+func argumentsIn(command *cli.Command, words []string) (arguments int) {
+	for n := 0; n < len(words); n++ {
+		switch {
+		case !strings.HasPrefix(words[n], "-"):
+			arguments++
+		case wantsValue(command, words[n]):
+			n++
+		}
+	}
+	return arguments
+}
+
+// queryTypes are the types that rollcall has records of.
+var queryTypes = []string{"A", "AAAA", "ANY", "CDNSKEY", "CDS", "CNAME", "DNSKEY", "HTTPS", "NS", "PTR", "SOA", "SRV", "SVCB", "TXT"}
+
+// possibleArguments returns what a command takes as an argument after so many others.
+func possibleArguments(ctx *cli.Context, command *cli.Command, after int) []string {
+	switch {
+	case command.Name == "query" && after == 1:
+		return queryTypes
+	case after > 0:
+		return nil
+	}
 	switch command.Name {
 	case "completion":
 		return []string{"bash", "zsh", "fish"}
 	case "show":
 		return []string{"config"}
-	case "instances", "watch", "maintenance":
-		return registered(ctx, "/v1/catalog/services")
+	case "instances", "watch", "query":
+		services, _ := registered[any](ctx, "/v1/catalog/services")
+		return services
 	case "deregister":
-		return registered(ctx, "/v1/agent/services")
+		ids, _ := registered[any](ctx, "/v1/agent/services")
+		return ids
+	case "maintenance":
+		names, services := registered[struct{ Service string }](ctx, "/v1/agent/services")
+		for _, s := range services {
+			names = append(names, s.Service)
+		}
+		return names
 	}
 	return nil
 }
 
 // registered asks the running rollcall, which has little time to answer: somebody
 // has pressed a key.
-func registered(ctx *cli.Context, path string) (names []string) {
+func registered[T any](ctx *cli.Context, path string) (names []string, found map[string]T) {
 	c, err := newClient(ctx)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	c.timeout = time.Second
-	var found map[string]any
-	if c.get(ctx.Context, path, url.Values{}, &found) != nil {
-		return nil
+	if c.get(ctx.Context, path, nil, &found) != nil {
+		return nil, nil
 	}
-	for name := range found {
-		names = append(names, name)
-	}
-	return names
+	return slices.Collect(maps.Keys(found)), found
 }

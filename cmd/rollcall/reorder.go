@@ -50,12 +50,9 @@ var common = &cli.Command{Flags: withAPI(withOutput()...)}
 
 // afterCommand moves the common flags that stand before the command behind it.
 func afterCommand(args []string) ([]string, error) {
-	at := 1
-	for at < len(args) && isCommon(args[at]) {
-		if wantsValue(common, args[at]) {
-			at++
-		}
-		at++
+	at := 0
+	if len(args) > 0 {
+		at = 1 + leading(args[1:])
 	}
 	switch {
 	case at <= 1:
@@ -68,6 +65,18 @@ func afterCommand(args []string) ([]string, error) {
 		return slices.Concat(args[:1], args[at:]), nil
 	}
 	return slices.Concat(args[:1], args[at:at+1], args[1:at], args[at+1:]), nil
+}
+
+// leading counts the words that are common flags and their values before anything
+// else. A value that is missing counts, too.
+func leading(words []string) (at int) {
+	for at < len(words) && isCommon(words[at]) {
+		if wantsValue(common, words[at]) {
+			at++
+		}
+		at++
+	}
+	return at
 }
 
 // isCommon tells whether an argument is a common flag, with a value behind a = or not.
