@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -58,6 +62,11 @@ func importRegistry(ctx *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	for from, to := range renamed {
+		if !slices.ContainsFunc(lines, func(l *numbered) bool { return l.from == from }) {
+			return usageError(ctx, "--rename-node %s=%s: nothing in %s is on the node %q", from, to, args[0], from)
+		}
+	}
 	to, err := findTarget(ctx.Context, c)
 	if err != nil {
 		return err
@@ -94,7 +103,9 @@ func registerLines(ctx *cli.Context, to *target, name string, lines []*numbered)
 	var done []*numbered
 	var refused []mistake
 	began := time.Now()
-	group, running := errgroup.WithContext(ctx.Context)
+	interruptible, stop := signal.NotifyContext(ctx.Context, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	group, running := errgroup.WithContext(interruptible)
 	group.SetLimit(importers)
 	for _, line := range lines {
 		group.Go(func() error {
@@ -119,11 +130,14 @@ func registerLines(ctx *cli.Context, to *target, name string, lines []*numbered)
 	if cleared := bar.Finish(); err == nil {
 		err = cleared
 	}
+	if interruptible.Err() != nil {
+		err = errors.New("interrupted")
+	}
 	if err != nil {
 		return fmt.Errorf("%d of %s registered, and importing again completes it: %w", len(done), several(len(lines), "line"), err)
 	}
 	fmt.Fprintf(ctx.App.ErrWriter, "rollcall: imported %s in %v, %s refused\n", count(done), time.Since(began).Round(time.Millisecond), several(len(refused), "line"))
-	return joined(name, refused)
+	return joined(name, several(len(refused), "line")+" refused", refused)
 }
 
 // foretell says what registering the lines would change.

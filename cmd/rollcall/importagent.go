@@ -66,7 +66,7 @@ func (t *target) judge(name string, lines []*numbered) error {
 			mistakes = append(mistakes, mistake{line.number, err})
 		}
 	}
-	return joined(name, mistakes)
+	return joined(name, nothingImported(mistakes), mistakes)
 }
 
 func (t *target) judgeLine(line *numbered) error {

@@ -21,6 +21,7 @@ type numbered struct {
 	number   int
 	body     map[string]json.RawMessage
 	node     registry.Node
+	from     string             // the node that it was on, in lower case; empty: on the same
 	keepNode bool               // the node stays as it is there
 	instance *registry.Instance // nil: the line is of a node alone
 	checks   []registry.Check   // the node's and the instance's
@@ -64,7 +65,8 @@ func readImport(in io.Reader, name string, renamed map[string]string) ([]*number
 	case err != nil:
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	return lines, joined(name, append(mistakes, contradictions(lines)...))
+	mistakes = append(mistakes, contradictions(lines)...)
+	return lines, joined(name, nothingImported(mistakes), mistakes)
 }
 
 // mistake is what is wrong with a line.
@@ -73,14 +75,29 @@ type mistake struct {
 	err  error
 }
 
-// joined returns the mistakes in a file in the order of its lines; nil without any.
-func joined(name string, mistakes []mistake) error {
-	slices.SortStableFunc(mistakes, func(a, b mistake) int { return a.line - b.line })
-	var all []error
-	for _, m := range mistakes {
-		all = append(all, fmt.Errorf("%s:%d: %w", name, m.line, m.err))
+// mistakesShown is how many mistakes are shown of a file that has more.
+const mistakesShown = 10
+
+// joined returns the mistakes in a file, each on a line that begins with its place,
+// in the order of the file; nil without any.
+func joined(name, title string, mistakes []mistake) error {
+	if len(mistakes) == 0 {
+		return nil
 	}
-	return errors.Join(all...)
+	slices.SortStableFunc(mistakes, func(a, b mistake) int { return a.line - b.line })
+	text := title
+	for _, m := range mistakes[:min(len(mistakes), mistakesShown)] {
+		text += fmt.Sprintf("\n%s:%d: %v", name, m.line, m.err)
+	}
+	if more := len(mistakes) - mistakesShown; more > 0 {
+		text += fmt.Sprintf("\nand %d more", more)
+	}
+	return errors.New(text)
+}
+
+// nothingImported is the title of mistakes in a file.
+func nothingImported(mistakes []mistake) string {
+	return fmt.Sprintf("nothing is imported: there is something wrong in %s", several(len(mistakes), "line"))
 }
 
 // readLine reads a line, and judges it as rollcall would.
@@ -140,8 +157,10 @@ func (l *numbered) rewrite(renamed map[string]string) (err error) {
 	checks = slices.DeleteFunc(checks, func(c map[string]json.RawMessage) bool {
 		return c == nil || textOf(c["CheckID"]) == agentAlive && textOf(c["Status"]) == registry.Passing.String()
 	})
-	to, moved := renamed[strings.ToLower(textOf(l.body["Node"]))]
+	from := strings.ToLower(textOf(l.body["Node"]))
+	to, moved := renamed[from]
 	if moved {
+		l.from = from
 		maps.DeleteFunc(l.body, func(field string, _ json.RawMessage) bool {
 			return field == "ID" || field == "TaggedAddresses" || field == "NodeMeta"
 		})
