@@ -26,14 +26,37 @@ func main() {
 // run does what the arguments say and returns the exit code.
 func run(ctx context.Context, args []string) int {
 	app := newApp()
+	out := &standardOutput{file: os.Stdout}
+	app.Writer = out
 	args, err := reorder(app, args)
 	if err == nil {
 		err = app.RunContext(ctx, args)
+	}
+	if out.err != nil {
+		err = fail(exitFailure, "standard output: %w", out.err)
 	}
 	if err != nil {
 		fmt.Fprintln(app.ErrWriter, "rollcall:", err)
 	}
 	return exitCode(err)
+}
+
+// standardOutput keeps the first error of writing to it. What prints help and text
+// looks at none, and a command whose data went nowhere must not end well.
+type standardOutput struct {
+	file *os.File
+	err  error
+}
+
+// Stat tells whether it is a terminal.
+func (o *standardOutput) Stat() (os.FileInfo, error) { return o.file.Stat() }
+
+func (o *standardOutput) Write(text []byte) (int, error) {
+	n, err := o.file.Write(text)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
 }
 
 func newApp() *cli.App {
