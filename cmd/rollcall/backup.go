@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
@@ -25,6 +26,12 @@ func backupCommand() *cli.Command {
 			args, err := arguments(ctx, "FILE")
 			if err != nil {
 				return err
+			}
+			if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
+				return usageError(ctx, "FILE: %s is a directory", args[0])
+			}
+			if _, err := os.Stat(filepath.Dir(args[0])); err != nil {
+				return usageError(ctx, "FILE: %v", err)
 			}
 			c, err := newClient(ctx)
 			if err != nil {
@@ -54,7 +61,7 @@ func keep(backup io.Reader, path string) (instances int, err error) {
 	fresh := path + ".new"
 	file, err := os.OpenFile(fresh, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("writing %s, which is to replace %s: %w", fresh, path, err)
 	}
 	defer func() {
 		if err != nil {

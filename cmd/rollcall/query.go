@@ -182,14 +182,18 @@ func printAnswer(ctx *cli.Context, answer *answerText) error {
 			fmt.Fprintln(ctx.App.Writer, ";", rr)
 		}
 	}
-	if len(answer.Answer) > 0 {
+	return answered(answer.Answer, answer.Rcode, answer.Reason)
+}
+
+// answered returns the error of an answer without records.
+func answered(answer []string, rcode, reason string) error {
+	if len(answer) > 0 {
 		return nil
 	}
-	reason := ""
-	if answer.Reason != "" {
-		reason = ": " + answer.Reason
+	if reason != "" {
+		reason = ": " + oneLine(reason)
 	}
-	return fail(exitNotFound, "%s, and no answer%s", answer.Rcode, reason)
+	return fail(exitNotFound, "%s, and no answer%s", rcode, reason)
 }
 
 func explain(ctx *cli.Context, name, kind string) error {
@@ -201,7 +205,7 @@ func explain(ctx *cli.Context, name, kind string) error {
 	if err := c.get(ctx.Context, "/v1/explain/"+name, url.Values{"type": {kind}}, &e); err != nil {
 		return err
 	}
-	return output(ctx, e, func(t *table) {
+	err = output(ctx, e, func(t *table) {
 		t.row(e.Rcode, e.Reason)
 		for _, rr := range e.Answer {
 			t.row("in the answer", rr)
@@ -213,4 +217,8 @@ func explain(ctx *cli.Context, name, kind string) error {
 			t.row("left out", a.ID+" on "+a.Node+": "+a.Reason)
 		}
 	})
+	if err != nil {
+		return err
+	}
+	return answered(e.Answer, e.Rcode, e.Reason)
 }

@@ -139,10 +139,10 @@ func printChange(ctx *cli.Context, service, kind string, data []byte) error {
 	case c.Service != nil:
 		line += fmt.Sprintf(" %s %s %s", c.Service.Service, c.Service.ID, c.Status)
 	case kind == "reset":
-		line += fmt.Sprintf(": %d services", c.Services)
+		line += ": " + several(c.Services, "service")
 	default:
 		line += " " + c.Node
 	}
-	_, err := fmt.Fprintln(ctx.App.Writer, oneLine(line))
+	_, err := fmt.Fprintln(ctx.App.Writer, strings.TrimRight(oneLine(line), " ")) // what is gone has no status
 	return err
 }

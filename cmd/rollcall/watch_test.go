@@ -16,7 +16,7 @@ import (
 func TestWatchGoesOnWhereAnEventIsCutOff(t *testing.T) {
 	event := "event: registered\ndata: {\"Index\": 2, \"Service\": {\"ID\": \"web-1\", \"Service\": \"web\"}, \"Status\": \"passing\"}\n"
 	replies := []string{
-		"id: 1\nevent: reset\ndata: {\"Index\": 1}\n\nid: 2\n" + event[:40],
+		"id: 1\nevent: reset\ndata: {\"Index\": 1, \"Services\": 1}\n\nid: 2\n" + event[:40],
 		"id: 2\n" + event,
 		"id: 2\n" + event + "\n",
 	}
@@ -38,7 +38,7 @@ func TestWatchGoesOnWhereAnEventIsCutOff(t *testing.T) {
 	if got := strings.Join(asked, " "); got != " 1 1 2" {
 		t.Errorf("it comes back with the ids%s, want 1, 1, 2", got)
 	}
-	if got := out.String(); got != "1 reset: 0 services\n2 registered web web-1 passing\n" {
+	if got := out.String(); got != "1 reset: 1 service\n2 registered web web-1 passing\n" {
 		t.Errorf("it prints\n%s", got)
 	}
 }
