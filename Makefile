@@ -3,7 +3,9 @@
 # they need as Go modules.
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
+COMMITTED ?= $(shell TZ=UTC0 git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION) -X main.committed=$(COMMITTED)
 TOOL    := go tool -modfile=.ci/tools/go.mod
 CGO     := $(shell go env CGO_ENABLED)
 RACE    := $(if $(filter 1,$(CGO)),-race)
@@ -102,7 +104,7 @@ vulncheck: ## look for known vulnerabilities in VULNDB, if it can be reached
 		echo 'make vulncheck: if $(VULNDB) did not answer above, NOTHING was checked: VULNDB=file:///... names a copy of it' >&2; exit $$code; }
 
 release: ## build bin/release: a program for each platform, what is in it, and checksums; SIGNING_KEY signs them
-	VERSION=$(VERSION) .ci/release
+	VERSION=$(VERSION) REVISION=$(REVISION) COMMITTED=$(COMMITTED) .ci/release
 
 reproduce: ## build a release twice, in two directories, and fail unless it is the same
 	.ci/reproduce
