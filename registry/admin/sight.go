@@ -79,7 +79,7 @@ func inSight(w http.ResponseWriter, t *Token, value any) (any, error) {
 			return v, nil
 		}
 	case agentHealth:
-		if t.covers(v.Service.Service) {
+		if v.Service == nil || t.covers(v.Service.Service) { // nil: there is none, or none to see
 			return v, nil
 		}
 	case []agentHealth:
