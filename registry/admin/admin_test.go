@@ -28,6 +28,7 @@ type endpoint struct {
 	url      string
 	http     *http.Client
 	consul   *api.Client
+	held     *held // holds what passes to the OpenAPI document
 }
 
 // start serves on the node n1 at 10.0.0.1; edit, if any, changes the Config.
@@ -58,6 +59,10 @@ func start(t testing.TB, edit func(*Config)) *endpoint {
 	go func() { served <- s.Serve(ctx, listener) }()
 	transport := &http.Transport{}
 	e.http = &http.Client{Transport: transport}
+	if _, ok := t.(*testing.T); ok { // and no benchmark, which would measure that
+		e.held = &held{RoundTripper: transport, t: t, seen: map[string]bool{}}
+		e.http.Transport = e.held
+	}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		stop()

@@ -1,11 +1,13 @@
 package admin
 
 import (
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
 
 	"github.com/rollcall-dns/rollcall/registry"
+	"github.com/rollcall-dns/rollcall/zones"
 )
 
 func TestHealthzDependsOnNothing(t *testing.T) {
@@ -37,14 +39,23 @@ func TestExplainAsksForTheNameAndTheType(t *testing.T) {
 			if qtype == "NOPE" {
 				return nil, registry.Errorf(registry.Invalid, "type %q is no type of DNS records", qtype)
 			}
-			return map[string]string{"Name": name, "Type": qtype}, nil
+			return explanation(name, qtype), nil
 		}
 	})
-	diff(t, "body", e.must("GET", "/v1/explain/web.service?type=srv", ""), `{"Name":"web.service","Type":"SRV"}`+"\n")
-	diff(t, "body", e.must("GET", "/v1/explain/web.service", ""), `{"Name":"web.service","Type":"A"}`+"\n")
+	for query, qtype := range map[string]string{"?type=srv": "SRV", "": "A"} {
+		var got zones.Explanation
+		check(t, json.Unmarshal([]byte(e.must("GET", "/v1/explain/web.service"+query, "")), &got))
+		diff(t, query, got, explanation("web.service", qtype))
+	}
 	status, body, _ := e.do("GET", "/v1/explain/web.service?type=nope", "")
 	diff(t, "status", status, 400)
 	diff(t, "body", body, `type "NOPE" is no type of DNS records`+"\n")
+}
+
+// explanation returns one of an answer with nothing in it.
+func explanation(name, qtype string) zones.Explanation {
+	none := []string{}
+	return zones.Explanation{Name: name, Type: qtype, Rcode: "NOERROR", Answer: none, Authority: none, Additional: none, LeftOut: []zones.LeftOut{}}
 }
 
 func TestNobodyExplainsWithoutDNS(t *testing.T) {

@@ -19,7 +19,7 @@ const hidden = "of-team-b"
 func twoTeams(t *testing.T) *endpoint {
 	t.Helper()
 	e := start(t, func(c *Config) {
-		c.Explain = func(string, string) (any, error) { return struct{ Answer string }{hidden}, nil }
+		c.Explain = func(_, qtype string) (any, error) { return explanation(hidden, qtype), nil }
 		c.Tokens = func() []Token {
 			return []Token{
 				{Name: "admin", Secret: secretAll, Write: true},
