@@ -123,6 +123,41 @@ func TestDelvValidatesEveryKindOfAnswer(t *testing.T) {
 	}
 }
 
+// TestThePagesCommandsMakeAKeyThatDelvTrusts runs the commands of
+// docs/integrations/dnssec.md: keygen, and delv with the key as the page's BIND has it.
+func TestThePagesCommandsMakeAKeyThatDelvTrusts(t *testing.T) {
+	p := newPlace(t, "delv")
+	sh := func(command string) string {
+		child := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(command, "/etc/rollcall", p.dir))
+		child.Dir = p.dir
+		out, err := child.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, out)
+		}
+		return string(out)
+	}
+	ds := sh(p.boxes("dnssec.md")[0])
+	files, err := filepath.Glob(filepath.Join(p.dir, "Krollcall.internal.+013+*.private"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("there are %q: %v\n%s", files, err, ds)
+	}
+	key, err := dnssec.ReadKey(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := key.DS().Digest; !strings.Contains(ds, strings.ToUpper(want)) {
+		t.Errorf("keygen printed %s, and the digest is %s", ds, want)
+	}
+	signed := placeAt(t, start(t, signedSettings(t, []*dnssec.Key{key}, "rollcall.internal.")))
+	boxes := signed.boxes("dnssec.md")
+	public := strings.Join(strings.Fields(key.DNSKEY().String())[7:], "")
+	trust, _, _ := strings.Cut(boxes[2], "\n\n")
+	p.write("anchor", strings.Replace(trust, `"KEY"`, `"`+public+`"`, 1)+"\n")
+	if out := sh(boxes[3]); !strings.Contains(out, "; fully validated\n") || !strings.Contains(out, "SRV") {
+		t.Errorf("delv said\n%s", out)
+	}
+}
+
 // TestAZoneBelowOneOfOursNeedsNoAnchorOfItsOwn has zones of services in the zone of
 // a file, which has no word of them.
 func TestAZoneBelowOneOfOursNeedsNoAnchorOfItsOwn(t *testing.T) {

@@ -21,12 +21,10 @@ import (
 
 	"github.com/miekg/dns"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	grpchealth "google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/rollcall-dns/rollcall/registry/consul/consultest"
-	"github.com/rollcall-dns/rollcall/registry/grpcresolver"
 )
 
 // These tests start the programs of docs/integrations with the very boxes of
@@ -94,7 +92,7 @@ func (p *place) boxes(page string) []string {
 	port := strconv.Itoa(int(p.server.dns.Addrs()[0].Port()))
 	replacer := strings.NewReplacer(
 		"127.0.0.1@5300", "127.0.0.1@"+port, "127.0.0.1#5300", "127.0.0.1#"+port, "127.0.0.1:5300", "127.0.0.1:"+port,
-		"127.0.0.1 port 5300", "127.0.0.1 port "+port, "127.0.0.1:5380", p.server.adminAddr().String(),
+		"127.0.0.1 port 5300", "127.0.0.1 port "+port, "127.0.0.1 -p 5300", "127.0.0.1 -p "+port, "127.0.0.1:5380", p.server.adminAddr().String(),
 		":8080", fmt.Sprint(":", p.web.Listener.Addr().(*net.TCPAddr).Port),
 	)
 	var boxes []string
@@ -301,10 +299,55 @@ func TestPrometheusTargets(t *testing.T) {
 	})
 }
 
+// grpcProgram is what the boxes of grpc.md stand in: a program that makes a hundred
+// calls through the connection of the one that it is told.
+const grpcProgram = `package main
+
+import (
+	"context"
+	"log"
+	"os"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
+)
+
+%s
+
+func resolver() (*grpc.ClientConn, error) {
+%s
+	return conn, err
+}
+
+func dns() (*grpc.ClientConn, error) {
+%s
+	return conn, err
+}
+
+func main() {
+	conn, err := map[string]func() (*grpc.ClientConn, error){"resolver": resolver, "dns": dns}[os.Args[1]]()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for range 100 {
+		if _, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true)); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+`
+
+// TestGRPC compiles the boxes of grpc.md, and has them find two servers.
 func TestGRPC(t *testing.T) {
-	p := newPlace(t, "true")
+	p := newPlace(t, "go")
 	port := free(t)
 	var seen [2]atomic.Int32
+	put(t, p.api()+"/v1/agent/service/deregister/web-1", nil) // which speaks no gRPC
 	for n, address := range []string{"127.0.0.1", "127.0.0.2"} {
 		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", address, port))
 		if err != nil {
@@ -317,33 +360,24 @@ func TestGRPC(t *testing.T) {
 		grpc_health_v1.RegisterHealthServer(backend, grpchealth.NewServer())
 		go func() { _ = backend.Serve(l) }()
 		t.Cleanup(backend.Stop)
-		put(t, p.api()+"/v1/agent/service/register", object{"ID": address, "Name": "balanced", "Port": port, "Address": address})
+		put(t, p.api()+"/v1/agent/service/register", object{"ID": address, "Name": "web", "Port": port, "Address": address})
 	}
 	boxes := p.boxes("grpc.md")
-	balancing := regexp.MustCompile("`([^`]+)`").FindStringSubmatch(boxes[0])[1]
-	for form, box := range map[string]string{"rollcall": boxes[0], "dns": boxes[1]} {
+	imports, first, _ := strings.Cut(boxes[0], "\n\n")
+	second := strings.Replace(boxes[1], fmt.Sprint(":", p.web.Listener.Addr().(*net.TCPAddr).Port), fmt.Sprint(":", port), 1)
+	source := p.write("main.go", fmt.Sprintf(grpcProgram, imports, first, second))
+	client := filepath.Join(p.dir, "client")
+	for _, args := range [][]string{{"vet", source}, {"build", "-o", client, source}} { // here, in the module that the page imports
+		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+			t.Fatalf("go %s: %v\n%s", args[0], err, out)
+		}
+	}
+	for _, form := range []string{"resolver", "dns"} {
 		seen[0].Store(0)
 		seen[1].Store(0)
-		target := regexp.MustCompile(`"(` + form + `://[^"]+)"`).FindStringSubmatch(box)[1]
-		target = regexp.MustCompile(`web\.service(.*):\d+$`).ReplaceAllString(target, fmt.Sprint("balanced.service$1:", port))
-		target = strings.Replace(target, ":///web", ":///balanced", 1)
-		api := "http://127.0.0.1:1"
-		if at := regexp.MustCompile(`API: "([^"]+)"`).FindStringSubmatch(box); at != nil {
-			api = at[1]
+		if out, err := exec.CommandContext(t.Context(), client, form).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", form, err, out)
 		}
-		conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultServiceConfig(balancing),
-			grpc.WithResolvers(grpcresolver.New(grpcresolver.Config{API: api})))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		for range 100 {
-			if _, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		cancel()
-		conn.Close()
 		if seen[0].Load() == 0 || seen[1].Load() == 0 {
 			t.Errorf("%s: the calls went to one of two: %d and %d", form, seen[0].Load(), seen[1].Load())
 		}
