@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -13,17 +14,7 @@ var update = flag.Bool("update", false, "write docs/rollcall.8 anew")
 // TestTheManualIsTrue holds the manual page to the flags that there are.
 func TestTheManualIsTrue(t *testing.T) {
 	const file = "../../docs/rollcall.8"
-	app := newApp()
-	app.Version = ""
-	app.Description = "An authoritative DNS server for service discovery: services register over HTTP, rollcall checks that they\n" +
-		"are well, and whoever can ask DNS finds the healthy ones.\n\n" +
-		"In the environment a flag of serve, or of all clients, is ROLLCALL_FLAG, as in ROLLCALL_DNS_ADDR, and one of a single\n" +
-		"command ROLLCALL_COMMAND_FLAG, as in ROLLCALL_REGISTER_PORT."
-	page, err := app.ToManWithSection(8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	page = regexp.MustCompile(` "[^"]*" "" ""\n`).ReplaceAllString(page, "\n") // no date: it would change every day
+	page := manualPage(newApp())
 	if *update {
 		if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
 			t.Fatal(err)
@@ -36,9 +27,49 @@ func TestTheManualIsTrue(t *testing.T) {
 	if string(committed) != page {
 		t.Error("docs/rollcall.8 is not what the flags say: go test ./cmd/rollcall -run Manual -update writes it")
 	}
-	if _, err := exec.LookPath("man"); err == nil {
-		if out, err := exec.Command("man", "--warnings", "-l", file).CombinedOutput(); err != nil {
-			t.Errorf("man: %v\n%s", err, out)
+	if _, err := exec.LookPath("man"); err != nil {
+		return
+	}
+	read := exec.Command("man", "--warnings", "-l", file)
+	read.Env = append(os.Environ(), "MANWIDTH=100", "LC_ALL=C.UTF-8")
+	var warnings strings.Builder
+	read.Stderr = &warnings
+	out, err := read.Output()
+	if err != nil || warnings.Len() > 0 {
+		t.Errorf("man: %v %s", err, &warnings)
+	}
+	text := strings.Join(strings.Fields(string(out)), " ") // man stretches lines
+	for _, want := range []string{
+		"rollcall register [FLAG]... SERVICE", "rollcall query [FLAG]... NAME [TYPE]", "A NAME without a dot is that of a service", "grpc://HOST:PORT[/SERVICE]",
+		"--node Rollcall's own node", "ENVIRONMENT", "EXIT STATUS", "SIGNALS", "FILES", "EXAMPLES", "SEE ALSO",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the manual does not say %q", want)
+		}
+	}
+}
+
+// TestTheManualsExamplesAreCommands has each line of the examples read by the commands' own
+// parser.
+func TestTheManualsExamplesAreCommands(t *testing.T) {
+	for _, line := range regexp.MustCompile(`(?m)rollcall [a-z].*$`).FindAllString(manualExamples, -1) {
+		for command := range strings.SplitSeq(line, "&&") {
+			command, _, _ = strings.Cut(command, ">")
+			args := strings.Fields(command)
+			if args[0] != "rollcall" {
+				continue
+			}
+			app := newApp()
+			found := app.Command(args[1])
+			if found == nil {
+				t.Errorf("%s: there is no such command", command)
+				continue
+			}
+			for _, arg := range args[2:] {
+				if name, ok := strings.CutPrefix(arg, "--"); ok && flagCalled(found.Flags, name) == nil {
+					t.Errorf("%s: there is no --%s", command, name)
+				}
+			}
 		}
 	}
 }
