@@ -66,9 +66,9 @@ func (z *Zones) Explain(v *registry.View, name string, qtype uint16) Explanation
 	return e
 }
 
-// ofInstances are the types that instances have records of. One whose address is a
+// instanceTypes are the types that instances have records of. One whose address is a
 // name has an alias for every other, too.
-var ofInstances = map[uint16]bool{
+var instanceTypes = map[uint16]bool{
 	dns.TypeA: true, dns.TypeAAAA: true, dns.TypeSRV: true, dns.TypeSVCB: true, dns.TypeHTTPS: true, dns.TypeTXT: true, dns.TypeANY: true,
 }
 
@@ -85,7 +85,7 @@ func (r *resolution) explainService(e *Explanation) {
 			why = "it has another ID"
 		case why == "":
 			why = r.about.left[i]
-			if why != "" && len(e.Answer) == 0 && !ofInstances[r.qtype] {
+			if why != "" && len(e.Answer) == 0 && !instanceTypes[r.qtype] {
 				why = "it has no records of type " + e.Type
 			}
 		}

@@ -18,7 +18,7 @@ func manualPage(app *cli.App) string {
 	m.section("NAME")
 	m.printf("rollcall \\- %s\n", roff(app.Usage))
 	m.section("SYNOPSIS")
-	for n, command := range visible(app.Commands) {
+	for n, command := range visibleCommands(app.Commands) {
 		if n > 0 {
 			m.printf(".br\n")
 		}
@@ -29,7 +29,7 @@ func manualPage(app *cli.App) string {
 	m.section("COMMANDS")
 	m.text("Flags may stand before or after the arguments. One that is repeatable may be given several times. Behind each stands " +
 		"the environment variable that takes its place. Flags that several commands have are listed once, further down.")
-	for _, command := range visible(app.Commands) {
+	for _, command := range visibleCommands(app.Commands) {
 		m.printf(".SS \"%s\"\n", strings.Join(strings.Fields("rollcall "+command.Name+" "+roff(command.ArgsUsage)), " "))
 		m.text(strings.ToUpper(command.Usage[:1]) + command.Usage[1:] + ".")
 		if command.Description != "" {
@@ -235,7 +235,7 @@ func synopsis(command *cli.Command) string {
 	return line
 }
 
-func visible(commands []*cli.Command) []*cli.Command {
+func visibleCommands(commands []*cli.Command) []*cli.Command {
 	return slices.DeleteFunc(slices.Clone(commands), func(c *cli.Command) bool { return c.Hidden })
 }
 
