@@ -94,6 +94,20 @@ func TestTheNextUpstreamIsAsked(t *testing.T) {
 				_, _ = w.Write(packed[:len(packed)-3])
 			})
 		},
+		"after fewer records than there are to be": func(s *server) {
+			s.answer(func(w dns.ResponseWriter, m *dns.Msg) {
+				packed, _ := reply(m, "192.0.2.66").Pack()
+				packed[7] = 5 // records in the answer section
+				_, _ = w.Write(packed)
+			})
+		},
+		"after fewer beside the answer than there are to be": func(s *server) {
+			s.answer(func(w dns.ResponseWriter, m *dns.Msg) {
+				packed, _ := reply(m, "192.0.2.66").Pack()
+				packed[11] = 1
+				_, _ = w.Write(packed)
+			})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -174,10 +174,18 @@ func replyTo(query *dns.Msg, packet []byte) *dns.Msg {
 	if is.Qtype != was.Qtype || is.Qclass != was.Qclass || dns.CanonicalName(is.Name) != was.Name {
 		return nil
 	}
-	if err != nil && !reply.Truncated { // what is cut short is asked for again anyway
+	if (err != nil || !isWhole(reply, packet)) && !reply.Truncated { // what is cut short is asked for again anyway
 		reply.Rcode = dns.RcodeServerFailure
 	}
 	return reply
+}
+
+// isWhole tells whether a reply has the records that its header counts, which
+// Unpack does not mind.
+func isWhole(reply *dns.Msg, packet []byte) bool {
+	return len(reply.Answer) == int(binary.BigEndian.Uint16(packet[6:])) &&
+		len(reply.Ns) == int(binary.BigEndian.Uint16(packet[8:])) &&
+		len(reply.Extra) == int(binary.BigEndian.Uint16(packet[10:]))
 }
 
 // overStream sends a query over a connection: one that is open, or if that has
