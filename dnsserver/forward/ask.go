@@ -149,18 +149,17 @@ func (a *Asker) resolve(ctx context.Context, q Question, key []byte) (f *cache.F
 	if m := special(owner, q.Type, route); m != nil {
 		return cache.NewForwarded(key, m, time.Now())
 	}
-	reply, err := a.askAll(ctx, route.order(), newQuery(owner, q))
+	m, err := a.askAll(ctx, route.order(), newQuery(owner, q))
 	if err != nil {
 		return nil, err
 	}
-	m, into := a.scrub(reply, owner, q.Type)
-	limitDenial(m)
+	limitDenial(m.Msg)
 	if route.public && !a.mayBePrivate(owner) {
-		a.metrics.rebound.Add(float64(dropPrivate(m)))
+		a.metrics.rebound.Add(float64(dropPrivate(m.Msg)))
 	}
-	f, err = cache.NewForwarded(key, m, time.Now())
+	f, err = cache.NewForwarded(key, m.Msg, time.Now())
 	if err == nil {
-		f.Beyond = into
+		f.Beyond = m.into
 	}
 	return f, err
 }
@@ -194,10 +193,10 @@ func (r *route) order() (order []*upstream) {
 }
 
 // askAll asks upstreams, the next one when one has failed or takes long, and
-// returns the first reply that answers.
-func (a *Asker) askAll(ctx context.Context, order []*upstream, query *dns.Msg) (*dns.Msg, error) {
+// returns the first answer.
+func (a *Asker) askAll(ctx context.Context, order []*upstream, query *dns.Msg) (answer, error) {
 	if len(order) == 0 {
-		return nil, errLoop
+		return answer{}, errLoop
 	}
 	ctx, cancel := context.WithCancel(ctx) // the others, when one has answered
 	defer cancel()
@@ -214,7 +213,7 @@ func (a *Asker) askAll(ctx context.Context, order []*upstream, query *dns.Msg) (
 	for asked := 0; ; {
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(append(errs, ctx.Err())...)
+			return answer{}, errors.Join(append(errs, ctx.Err())...)
 		case <-next.C:
 			if asked == len(order) {
 				continue
@@ -229,12 +228,17 @@ func (a *Asker) askAll(ctx context.Context, order []*upstream, query *dns.Msg) (
 			})
 		case o := <-outcomes:
 			waits[o.from] = wait{}
-			if o.err == nil {
-				a.passOver(waits[:asked])
-				return o.reply, nil
+			err := o.err
+			if err == nil {
+				var m answer
+				if m, err = a.scrub(o.reply, query.Question[0].Name, query.Question[0].Qtype); err == nil {
+					a.passOver(waits[:asked])
+					return m, nil
+				}
+				err = fmt.Errorf("upstream %s: %w", order[o.from].name, err)
 			}
-			if errs = append(errs, o.err); len(errs) == len(order) {
-				return nil, errors.Join(errs...)
+			if errs = append(errs, err); len(errs) == len(order) {
+				return answer{}, errors.Join(errs...)
 			}
 			next.Reset(0)
 		}

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"sync"
 	"testing"
@@ -134,6 +135,57 @@ func TestAServerThatOnlyKnowsWhoElseToAskDoesNotAnswer(t *testing.T) {
 	}
 	if m := ask(t, newAsker(t, first.addr), of("www.example.", dns.TypeA)); m.Rcode != dns.RcodeServerFailure {
 		t.Errorf("a referral is taken for an answer: %v", m)
+	}
+}
+
+// TestAnAnswerToSomethingElseIsNone has the first upstream fill the answer section
+// with what does not lead from the question to an end.
+func TestAnAnswerToSomethingElseIsNone(t *testing.T) {
+	var long []string
+	for n := range maxChain + 1 {
+		long = append(long, fmt.Sprintf("%d.example. 60 CNAME %d.example.", n, n+1))
+	}
+	for _, row := range []struct {
+		name   string
+		answer []string
+	}{
+		{"another owner", []string{"bank.example. 60 A 203.0.113.66"}},
+		{"another type", []string{"0.example. 60 TXT x"}},
+		{"another class", []string{"0.example. 60 CH A 203.0.113.66"}},
+		{"aliases that go round", []string{"0.example. 60 CNAME 1.example.", "1.example. 60 CNAME 0.example."}},
+		{"an alias of itself", []string{"0.example. 60 CNAME 0.example."}},
+		{"more aliases than are followed", long},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			first, second := newServer(t), newServer(t)
+			first.answer(func(w dns.ResponseWriter, m *dns.Msg) {
+				r := reply(m, "203.0.113.66")
+				r.Answer = records(t, row.answer...)
+				_ = w.WriteMsg(r)
+			})
+			if m := ask(t, newAsker(t, first.addr, second.addr), of("0.example.", dns.TypeA)); len(m.Answer) != 1 {
+				t.Errorf("the next upstream is not asked: %v", m)
+			}
+			if m := ask(t, newAsker(t, first.addr), of("0.example.", dns.TypeA)); m.Rcode != dns.RcodeServerFailure || len(m.Answer) > 0 {
+				t.Errorf("where there is no other the answer is %v", m)
+			}
+		})
+	}
+}
+
+func TestAsManyAliasesAreFollowedAsMayBe(t *testing.T) {
+	s := newServer(t)
+	s.answer(func(w dns.ResponseWriter, m *dns.Msg) {
+		r := reply(m, "192.0.2.1")
+		r.Answer = nil
+		for n := range maxChain {
+			r.Answer = append(r.Answer, records(t, fmt.Sprintf("%d.example. 60 CNAME %d.example.", n, n+1))...)
+		}
+		r.Answer = append(r.Answer, records(t, fmt.Sprintf("%d.example. 60 A 192.0.2.1", maxChain))...)
+		_ = w.WriteMsg(r)
+	})
+	if m := ask(t, newAsker(t, s.addr), of("0.example.", dns.TypeA)); len(m.Answer) != maxChain+1 {
+		t.Errorf("the answer is %v", m)
 	}
 }
 

@@ -173,9 +173,12 @@ func TestHowLongAnAnswerIsKept(t *testing.T) {
 				a := newAsker(t, "192.0.2.53")
 				c := a.cache
 				q := of("www.example.", row.qtype)
-				m, _ := a.scrub(&dns.Msg{MsgHdr: dns.MsgHdr{Rcode: row.rcode}, Answer: records(t, row.answer...), Ns: records(t, row.authority...)}, "www.example.", row.qtype)
-				limitDenial(m)
-				f, err := cache.NewForwarded(q.key(nil), m, time.Now())
+				m, err := a.scrub(&dns.Msg{MsgHdr: dns.MsgHdr{Rcode: row.rcode}, Answer: records(t, row.answer...), Ns: records(t, row.authority...)}, "www.example.", row.qtype)
+				if err != nil {
+					t.Fatal(err)
+				}
+				limitDenial(m.Msg)
+				f, err := cache.NewForwarded(q.key(nil), m.Msg, time.Now())
 				if err != nil {
 					t.Fatal(err)
 				}

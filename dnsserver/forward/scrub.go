@@ -1,6 +1,8 @@
 package forward
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -11,34 +13,52 @@ import (
 // maxChain is how many aliases are followed in a reply.
 const maxChain = 16
 
+// answer is what is kept of a reply.
+type answer struct {
+	*dns.Msg
+	into string // the name in wire format, in a zone of ours, that it leads to
+}
+
+// The errors of replies that do not lead from the question to an end.
+var (
+	errBeside = errors.New("of its records none answers the question")
+	errAlias  = fmt.Errorf("its aliases go round, or are more than %d", maxChain)
+)
+
 // scrub returns what is kept of a reply: the records that lead from the name that
 // was asked for, over aliases, to those of the type; of the rest only what proves
 // that there is nothing, or that a wildcard stands for the name. Nothing else that
 // the upstream says is believed. Where an alias leads into a zone of ours the
-// answer ends, and into is that name in wire format.
-func (a *Asker) scrub(reply *dns.Msg, owner string, qtype uint16) (m *dns.Msg, into string) {
-	m = &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: reply.Rcode}}
+// answer ends.
+func (a *Asker) scrub(reply *dns.Msg, owner string, qtype uint16) (answer, error) {
+	m := &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: reply.Rcode}}
 	m.Question = []dns.Question{{Name: owner, Qtype: qtype, Qclass: dns.ClassINET}}
 	records := slices.DeleteFunc(slices.Clone(reply.Answer), func(rr dns.RR) bool { return rr.Header().Class != dns.ClassINET })
 	answered := false
-	for range maxChain {
+	for followed := 0; ; followed++ {
 		here, next := step(records, owner, qtype)
 		m.Answer = append(m.Answer, here...)
 		if next == "" {
 			answered = len(here) > 0
 			break
 		}
+		if followed == maxChain {
+			return answer{}, errAlias
+		}
 		if owner = next; a.isOurs(owner) {
 			m.Rcode = dns.RcodeSuccess
-			return m, wire(owner)
+			return answer{m, wire(owner)}, nil
 		}
+	}
+	if len(m.Answer) == 0 && len(reply.Answer) > 0 {
+		return answer{}, errBeside
 	}
 	for _, rr := range reply.Ns {
 		if proves(rr, owner, answered) {
 			m.Ns = append(m.Ns, rr)
 		}
 	}
-	return m, ""
+	return answer{m, ""}, nil
 }
 
 // isOurs tells whether a name is one that no upstream is asked for.

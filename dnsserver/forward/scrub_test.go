@@ -38,12 +38,13 @@ func TestOnlyWhatWasAskedForIsBelieved(t *testing.T) {
 		{"no zone that the name is not in", dns.TypeA, nil, []string{"com. 60 SOA a. b. 1 2 3 4 5", "example. 60 NS evil.example."}, nil},
 		{"no servers beside an answer", dns.TypeA, []string{"www.example. 60 A 192.0.2.1"}, []string{"example. 60 NS evil.example."},
 			[]string{"www.example. 60 A 192.0.2.1"}},
-		{"aliases that go round", dns.TypeA, []string{"www.example. 60 CNAME b.example.", "b.example. 60 CNAME www.example."}, nil,
-			[]string{strings.Repeat("www.example. 60 CNAME b.example.\nb.example. 60 CNAME www.example.\n", maxChain/2)}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			a := newAsker(t, "192.0.2.53")
-			m, into := a.scrub(&dns.Msg{Answer: records(t, row.answer...), Ns: records(t, row.ns...)}, "www.example.", row.qtype)
+			m, err := a.scrub(&dns.Msg{Answer: records(t, row.answer...), Ns: records(t, row.ns...)}, "www.example.", row.qtype)
+			if err != nil {
+				t.Fatal(err)
+			}
 			var got, want strings.Builder
 			for _, rr := range append(m.Answer, m.Ns...) {
 				got.WriteString(rr.String() + "\n")
@@ -56,8 +57,8 @@ func TestOnlyWhatWasAskedForIsBelieved(t *testing.T) {
 			if got.String() != want.String() {
 				t.Errorf("kept is\n%swanted\n%s", &got, &want)
 			}
-			if leads := strings.Contains(row.name, "of ours"); leads != (into != "") {
-				t.Errorf("it leads to %q", into)
+			if leads := strings.Contains(row.name, "of ours"); leads != (m.into != "") {
+				t.Errorf("it leads to %q", m.into)
 			}
 		})
 	}
