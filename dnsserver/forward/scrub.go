@@ -39,7 +39,7 @@ func (a *Asker) scrub(reply *dns.Msg, owner string, qtype uint16) (answer, error
 		here, next := step(records, owner, qtype)
 		m.Answer = append(m.Answer, here...)
 		if next == "" {
-			answered = len(here) > 0
+			answered = len(here) > 0 || qtype == dns.TypeANY && len(m.Answer) > 0
 			break
 		}
 		if followed == maxChain {
@@ -78,7 +78,8 @@ func wire(name string) string {
 }
 
 // step returns the records of a name that answer the question, or else the alias
-// there and where that leads.
+// there and where that leads. Of all that there is an alias is a part, and is followed
+// as well: Consul tells what it leads to.
 func step(records []dns.RR, owner string, qtype uint16) (here []dns.RR, next string) {
 	var aliases []dns.RR
 	for _, rr := range records {
@@ -91,16 +92,16 @@ func step(records []dns.RR, owner string, qtype uint16) (here []dns.RR, next str
 		case covers == dns.TypeDNAME && name != owner && dns.IsSubDomain(name, owner):
 			aliases = append(aliases, rr) // and the CNAME that is made of it
 		case name != owner:
-		case covers == qtype, qtype == dns.TypeANY:
+		case covers == qtype:
 			here = append(here, rr)
-		case covers == dns.TypeCNAME:
+		case covers == dns.TypeCNAME, qtype == dns.TypeANY:
 			aliases = append(aliases, rr)
 			if cname, ok := rr.(*dns.CNAME); ok {
 				next = dns.CanonicalName(cname.Target)
 			}
 		}
 	}
-	if len(here) > 0 || next == "" {
+	if qtype != dns.TypeANY && (len(here) > 0 || next == "") {
 		return here, ""
 	}
 	return aliases, next
