@@ -1,6 +1,6 @@
 # rollcall in an image that holds nothing else: no shell, no root.
 #
-#   docker build --build-arg VERSION=$(git describe --tags --always) -t rollcall .
+#   docker build --build-arg VERSION=$(git describe --tags --always) --build-arg REVISION=$(git rev-parse HEAD) -t rollcall .
 #   docker run -p 5300:5300/udp -p 5300:5300/tcp -v rollcall:/var/lib/rollcall --name rollcall rollcall
 #   docker exec rollcall /rollcall register web --port 80 --address 192.0.2.1
 #
@@ -15,8 +15,8 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-ARG VERSION
-RUN make build VERSION=${VERSION} && mkdir /state
+ARG VERSION REVISION
+RUN make build VERSION=${VERSION} REVISION=${REVISION} && mkdir /state
 
 FROM scratch
 LABEL org.opencontainers.image.title="rollcall" \

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -136,7 +137,7 @@ func (h *httpsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	query, status := readHTTPS(w, r)
 	if status != http.StatusOK {
 		if status == http.StatusMethodNotAllowed {
-			w.Header().Set("Allow", "GET, POST")
+			w.Header().Set("Allow", "GET, HEAD, POST")
 		}
 		http.Error(w, http.StatusText(status), status)
 		return
@@ -159,7 +160,7 @@ func (h *httpsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // readHTTPS reads the query of a request.
 func readHTTPS(w http.ResponseWriter, r *http.Request) (query []byte, status int) {
 	switch r.Method {
-	case http.MethodGet:
+	case http.MethodGet, http.MethodHead:
 		if len(r.URL.RawQuery) > httpsText {
 			return nil, http.StatusRequestURITooLong
 		}
@@ -169,7 +170,7 @@ func readHTTPS(w http.ResponseWriter, r *http.Request) (query []byte, status int
 		}
 		return query, http.StatusOK
 	case http.MethodPost:
-		if r.Header.Get("Content-Type") != httpsType {
+		if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != httpsType { // in any case, with parameters or without
 			return nil, http.StatusUnsupportedMediaType
 		}
 		query, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxTCP))

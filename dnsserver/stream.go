@@ -22,7 +22,7 @@ const (
 	streamHandshake = 5 * time.Second  // for TLS to begin
 	streamTotal     = 1024             // connections
 	streamPerClient = 64               // connections from one address
-	streamPending   = 32               // queries of a connection that wait for others
+	streamPending   = 100              // queries of a connection that wait for others: as many as a client may have, so that reading goes on
 	streamFirstRead = 512              // octets that are set aside before a query's first one came
 	streamUnread    = 32 << 10         // octets that the kernel keeps until the client reads them, give or take a factor of two; left alone it keeps megabytes
 )

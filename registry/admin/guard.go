@@ -72,9 +72,13 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 
 // knownHost keeps out pages whose own name was made to point here, and whatever else
 // means another server: a request is for loopback, for the address that its connection
-// came to, or for what it was told is its own.
+// came to, or for what it was told is its own. A load balancer that asks how rollcall is
+// may say none (HTTP/1.0), which no browser does.
 func (s *Server) knownHost(r *http.Request) bool {
 	host := r.Host
+	if host == "" {
+		return r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
+	}
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

@@ -17,6 +17,22 @@ import (
 	"github.com/rollcall-dns/rollcall/registry"
 )
 
+// HAProxy asks like this, unless it is told more.
+func TestWhoSaysNoHostMayAskHowRollcallIs(t *testing.T) {
+	e := start(t, nil)
+	for path, want := range map[string]string{"/healthz": "200", "/readyz": "200", "/v1/agent/services": "421", "/": "421"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
+		check(t, err)
+		defer conn.Close()
+		_, err = fmt.Fprintf(conn, "GET %s HTTP/1.0\r\n\r\n", path)
+		check(t, err)
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		if err != nil || !strings.Contains(line, " "+want+" ") {
+			t.Errorf("%s: %q, %v, want %s", path, line, err, want)
+		}
+	}
+}
+
 func TestAHostThatIsNotOursIsMisdirected(t *testing.T) {
 	hosts := func(c *Config) {
 		c.Hosts = func() []string { return []string{"rollcall.example.com", "198.51.100.7", "2001:db8::7"} }
