@@ -53,7 +53,9 @@ func decoded[T any](h func(w http.ResponseWriter, r *http.Request, request *T) e
 func readBody(r *http.Request) ([]byte, error) {
 	const small = 16 << 10
 	if r.ContentLength > maxBody {
-		_, _ = io.Copy(io.Discard, r.Body)
+		if r.Header.Get("Expect") == "" { // or it waits to be told to send
+			_, _ = io.Copy(io.Discard, r.Body)
+		}
 		return nil, &http.MaxBytesError{Limit: maxBody}
 	}
 	if r.ContentLength <= 0 || r.ContentLength > small {

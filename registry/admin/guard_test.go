@@ -212,6 +212,18 @@ func TestABodyOfMoreThanAMebibyteIsTooLarge(t *testing.T) {
 	t.Logf("more than %d octets: %d", maxBody, status)
 }
 
+func TestWhoAsksWhetherToSendTooMuchIsToldNotTo(t *testing.T) {
+	e := start(t, nil)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
+	check(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "PUT /v1/agent/service/register HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", maxBody+1)
+	check(t, err)
+	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, " 413 ") {
+		t.Errorf("%q, %v", line, err)
+	}
+}
+
 func TestAnEndlessBodyIsTooLarge(t *testing.T) {
 	e := start(t, nil)
 	request, err := http.NewRequest("PUT", e.url+"/v1/agent/service/register", io.LimitReader(endless{}, 1<<30))
