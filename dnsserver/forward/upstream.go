@@ -97,11 +97,17 @@ func (u *upstream) exchange(ctx context.Context, query *dns.Msg) (reply *dns.Msg
 	asked := query.Copy()
 	asked.Id = binary.BigEndian.Uint16(randomOctets(2))
 	reply, err = u.send(ctx, asked)
-	if err == nil && reply.Rcode == dns.RcodeFormatError && reply.IsEdns0() == nil && asked.IsEdns0() != nil {
+	if err == nil && asked.IsEdns0() != nil && mayNotKnowEDNS(reply) {
 		asked.Extra = nil // RFC 6891, section 7
 		reply, err = u.send(ctx, asked)
 	}
 	return reply, err
+}
+
+// mayNotKnowEDNS tells whether a reply may come from a server that does not know EDNS.
+// That there is an OPT in it tells nothing: some only turn the query round.
+func mayNotKnowEDNS(reply *dns.Msg) bool {
+	return reply.Rcode == dns.RcodeFormatError || reply.Rcode == dns.RcodeNotImplemented
 }
 
 func (u *upstream) send(ctx context.Context, query *dns.Msg) (*dns.Msg, error) {
@@ -164,7 +170,7 @@ func replyTo(query *dns.Msg, packet []byte) *dns.Msg {
 		return nil
 	}
 	// A server that cannot read a query may not repeat its question.
-	if len(reply.Question) == 0 && reply.Rcode == dns.RcodeFormatError && err == nil {
+	if len(reply.Question) == 0 && mayNotKnowEDNS(reply) && err == nil {
 		return reply
 	}
 	if len(reply.Question) != 1 {

@@ -245,16 +245,45 @@ func TestATruncatedReplyIsAskedForOverTCP(t *testing.T) {
 }
 
 func TestAServerWithoutEDNSIsAskedWithoutIt(t *testing.T) {
+	for name, refuse := range map[string]func(m *dns.Msg) *dns.Msg{
+		"a header alone, FORMERR": func(m *dns.Msg) *dns.Msg {
+			return &dns.Msg{MsgHdr: dns.MsgHdr{Id: m.Id, Response: true, Rcode: dns.RcodeFormatError}}
+		},
+		"a header alone, NOTIMP": func(m *dns.Msg) *dns.Msg {
+			return &dns.Msg{MsgHdr: dns.MsgHdr{Id: m.Id, Response: true, Rcode: dns.RcodeNotImplemented}}
+		},
+		"FORMERR": func(m *dns.Msg) *dns.Msg { return new(dns.Msg).SetRcode(m, dns.RcodeFormatError) },
+		"NOTIMP":  func(m *dns.Msg) *dns.Msg { return new(dns.Msg).SetRcode(m, dns.RcodeNotImplemented) },
+		"the query turned round, NOTIMP": func(m *dns.Msg) *dns.Msg {
+			m.Response, m.Rcode = true, dns.RcodeNotImplemented
+			return m
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			s.answer(func(w dns.ResponseWriter, m *dns.Msg) {
+				if m.IsEdns0() != nil {
+					_ = w.WriteMsg(refuse(m))
+					return
+				}
+				_ = w.WriteMsg(reply(m, "192.0.2.1"))
+			})
+			if m := ask(t, newAsker(t, s.addr), of("www.example.", dns.TypeA)); len(m.Answer) != 1 {
+				t.Errorf("the answer is %v", m)
+			}
+			if n := s.queries.Load(); n != 2 {
+				t.Errorf("it was asked %d times", n)
+			}
+		})
+	}
+}
+
+func TestAServerThatRefusesWithoutEDNSAsWellIsAskedOnceMore(t *testing.T) {
 	s := newServer(t)
-	s.answer(func(w dns.ResponseWriter, m *dns.Msg) {
-		if m.IsEdns0() != nil {
-			_ = w.WriteMsg(&dns.Msg{MsgHdr: dns.MsgHdr{Id: m.Id, Response: true, Rcode: dns.RcodeFormatError}})
-			return
-		}
-		_ = w.WriteMsg(reply(m, "192.0.2.1"))
-	})
-	if m := ask(t, newAsker(t, s.addr), of("www.example.", dns.TypeA)); len(m.Answer) != 1 {
-		t.Errorf("the answer is %v", m)
+	s.rcode(dns.RcodeNotImplemented)
+	ask(t, newAsker(t, s.addr), of("www.example.", dns.TypeA))
+	if n := s.queries.Load(); n != 4 { // one alone is tried twice
+		t.Errorf("it was asked %d times", n)
 	}
 }
 
