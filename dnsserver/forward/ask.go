@@ -142,6 +142,9 @@ func (a *Asker) resolve(ctx context.Context, q Question, key []byte) (f *cache.F
 		}
 	}()
 	owner := q.owner()
+	if isMeta(q.Type) {
+		return cache.NewForwarded(key, refusal(owner, q.Type), time.Now())
+	}
 	route := a.route(q.Name)
 	if route == nil {
 		return nil, errNoUpstream

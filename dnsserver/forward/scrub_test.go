@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -114,6 +115,35 @@ func TestAPublicUpstreamHintsAtNoPrivateAddress(t *testing.T) {
 		})
 	}
 	t.Logf("of %d private hints none is given", hints)
+}
+
+// TestTypesThatNoRecordOfANameHasAreNotAskedFor has those of RFC 6895, section 3.1, that
+// belong to a message and not to a name. What is refused is not kept either.
+func TestTypesThatNoRecordOfANameHasAreNotAskedFor(t *testing.T) {
+	s := newServer(t)
+	a := newAsker(t, s.addr, "corp.example="+s.addr)
+	types := []uint16{dns.TypeOPT, dns.TypeNXNAME, 129, 248, dns.TypeTKEY, dns.TypeTSIG}
+	for _, qtype := range types {
+		for _, name := range []string{"www.example.", "www.corp.example.", "."} {
+			if m := ask(t, a, of(name, qtype)); m.Rcode != dns.RcodeFormatError || len(m.Answer)+len(m.Ns) > 0 {
+				t.Errorf("%s %s: %v", name, dns.Type(qtype), m)
+			}
+			if a.cache.Wait(); a.Cached(of(name, qtype), time.Now()) != nil {
+				t.Errorf("%s %s is kept", name, dns.Type(qtype))
+			}
+		}
+	}
+	asked := s.queries.Load()
+	t.Logf("of %d types the upstream was asked %d times", len(types), asked)
+	if asked > 0 {
+		t.Errorf("the upstream was asked %d times", asked)
+	}
+	for _, qtype := range []uint16{dns.TypeA, 127, dns.TypeANY, 256} {
+		ask(t, a, of("www.example.", qtype))
+	}
+	if n := s.queries.Load(); n != 4 {
+		t.Errorf("for 4 others it was asked %d times", n)
+	}
 }
 
 func TestNamesThatMeanTheSameEverywhereAreNotAskedFor(t *testing.T) {

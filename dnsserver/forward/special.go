@@ -28,6 +28,22 @@ func special(owner string, qtype uint16, r *route) *dns.Msg {
 	return nil
 }
 
+// isMeta tells whether a type is one that no record of a name has, but a message
+// (RFC 6895, section 3.1). Of those above TSIG, ANY is a question like others; the
+// rest are refused before, or old.
+func isMeta(qtype uint16) bool {
+	const firstMeta = 128
+	return qtype == dns.TypeOPT || qtype >= firstMeta && qtype <= dns.TypeTSIG
+}
+
+// refusal is the answer to a question for such a type: what BIND and unbound say.
+func refusal(owner string, qtype uint16) *dns.Msg {
+	return &dns.Msg{
+		MsgHdr:   dns.MsgHdr{Rcode: dns.RcodeFormatError},
+		Question: []dns.Question{{Name: owner, Qtype: qtype, Qclass: dns.ClassINET}},
+	}
+}
+
 func localhost(owner string, qtype uint16) *dns.Msg {
 	m := nothing(owner, qtype, dns.RcodeSuccess, "localhost.")
 	header := dns.RR_Header{Name: owner, Rrtype: qtype, Class: dns.ClassINET, Ttl: specialTTL}
