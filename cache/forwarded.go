@@ -60,6 +60,7 @@ type Forwarded struct {
 	records   []span
 	answers   int           // of the records are in the answer section; the rest is in the authority section
 	denial    bool          // it says that there is nothing
+	cut       bool          // the upstream has left out some records
 	ttl       time.Duration // of all records the smallest
 	came      time.Time
 	given     atomic.Uint32
@@ -71,7 +72,7 @@ type span struct{ end, ttl uint16 }
 
 // NewForwarded makes a Forwarded of what is kept of an upstream's reply: its
 // question, answers and authorities. The key is the question's: see
-// ForwardedCache.Get.
+// ForwardedCache.Get. One that is truncated is not to be kept.
 func NewForwarded(key []byte, reply *dns.Msg, now time.Time) (*Forwarded, error) {
 	m := dns.Msg{Question: reply.Question, Answer: reply.Answer, Ns: reply.Ns, Compress: true}
 	packed, err := m.Pack()
@@ -79,7 +80,7 @@ func NewForwarded(key []byte, reply *dns.Msg, now time.Time) (*Forwarded, error)
 		return nil, fmt.Errorf("packing an upstream's answer: %w", err)
 	}
 	f := &Forwarded{
-		key: string(key), rcode: uint8(reply.Rcode), came: now, answers: len(reply.Answer), denial: denies(reply),
+		key: string(key), rcode: uint8(reply.Rcode), came: now, answers: len(reply.Answer), denial: denies(reply), cut: reply.Truncated,
 		body: packed[headerSize+len(key)-1-2+4:],
 	}
 	if len(packed) > 1<<16-1 {
@@ -88,7 +89,9 @@ func NewForwarded(key []byte, reply *dns.Msg, now time.Time) (*Forwarded, error)
 	if f.records, f.ttl = spans(f.body, len(reply.Answer)+len(reply.Ns)); f.records == nil {
 		return nil, errors.New("an upstream's answer has records that end nowhere")
 	}
-	f.ttl = min(f.ttl, f.limitTTL())
+	if f.ttl = min(f.ttl, f.limitTTL()); f.cut {
+		f.ttl = 0
+	}
 	return f, nil
 }
 
@@ -164,7 +167,7 @@ func (f *Forwarded) Append(dst []byte, q *Query, now time.Time) (reply []byte, t
 			size = int(f.records[n-1].end)
 		}
 	}
-	truncated = n < f.answers
+	truncated = n < f.answers || f.cut
 	dst = append(dst, f.body[:size]...)
 	age := uint32(now.Sub(f.came) / time.Second)
 	for _, r := range f.records[:n] {

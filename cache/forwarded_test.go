@@ -51,6 +51,34 @@ func TestAForwardedAnswerIsKeptADayBeyondItsTTL(t *testing.T) {
 	})
 }
 
+func TestAForwardedAnswerThatIsCutShortSaysSoAndIsNotKept(t *testing.T) {
+	c, err := NewForwardedCache(1<<20, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	m := new(dns.Msg).SetQuestion("h1.example.", dns.TypeA)
+	m.Truncated = true
+	m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: "h1.example.", Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}, A: net.IPv4(192, 0, 2, 1)}}
+	_, key := answered(t, 1, 60)
+	now := time.Now()
+	f, err := NewForwarded(key, m, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Put(f)
+	c.Wait()
+	if f.Fresh(now) || c.Get(key, now) != nil {
+		t.Error("it is kept")
+	}
+	message := append(append(make([]byte, headerSize), key[:len(key)-1]...), 0, 1)
+	reply, truncated := f.Append(nil, &Query{Message: message, End: len(message), Limit: 512}, now)
+	var got dns.Msg
+	if err := got.Unpack(reply); err != nil || !truncated || !got.Truncated || len(got.Answer) != 1 || got.Answer[0].Header().Ttl != 60 {
+		t.Errorf("the reply is %v, %v", &got, err)
+	}
+}
+
 // TestAnswersThatAreReplacedLeaveNothing has the same answers come again and again,
 // as those with short TTLs do, for an hour.
 func TestAnswersThatAreReplacedLeaveNothing(t *testing.T) {

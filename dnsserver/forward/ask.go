@@ -196,7 +196,7 @@ func (r *route) order() (order []*upstream) {
 }
 
 // askAll asks upstreams, the next one when one has failed or takes long, and
-// returns the first answer.
+// returns the first answer; one that is cut short only where no other comes.
 func (a *Asker) askAll(ctx context.Context, order []*upstream, query *dns.Msg) (answer, error) {
 	if len(order) == 0 {
 		return answer{}, errLoop
@@ -211,12 +211,19 @@ func (a *Asker) askAll(ctx context.Context, order []*upstream, query *dns.Msg) (
 	outcomes := make(chan outcome, len(order))
 	next := time.NewTimer(0)
 	defer next.Stop()
+	var cut answer
+	rest := func(err error) (answer, error) {
+		if cut.Msg != nil {
+			return cut, nil
+		}
+		return answer{}, err
+	}
 	var errs []error
 	waits := make([]wait, len(order))
 	for asked := 0; ; {
 		select {
 		case <-ctx.Done():
-			return answer{}, errors.Join(append(errs, ctx.Err())...)
+			return rest(errors.Join(append(errs, ctx.Err())...))
 		case <-next.C:
 			if asked == len(order) {
 				continue
@@ -233,15 +240,19 @@ func (a *Asker) askAll(ctx context.Context, order []*upstream, query *dns.Msg) (
 			waits[o.from] = wait{}
 			err := o.err
 			if err == nil {
-				var m answer
-				if m, err = a.scrub(o.reply, query.Question[0].Name, query.Question[0].Qtype); err == nil {
+				m, fault := a.scrub(o.reply, query.Question[0].Name, query.Question[0].Qtype)
+				switch {
+				case fault != nil:
+					err = fmt.Errorf("upstream %s: %w", order[o.from].name, fault)
+				case m.Truncated:
+					cut, err = m, fmt.Errorf("upstream %s: %w", order[o.from].name, errCut)
+				default:
 					a.passOver(waits[:asked])
 					return m, nil
 				}
-				err = fmt.Errorf("upstream %s: %w", order[o.from].name, err)
 			}
 			if errs = append(errs, err); len(errs) == len(order) {
-				return answer{}, errors.Join(errs...)
+				return rest(errors.Join(errs...))
 			}
 			next.Reset(0)
 		}

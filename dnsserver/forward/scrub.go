@@ -22,6 +22,7 @@ type answer struct {
 // The errors of replies that do not lead from the question to an end.
 var (
 	errBeside = errors.New("of its records none answers the question")
+	errCut    = errors.New("its answer is cut short, and it gives no other over TCP")
 	errAlias  = fmt.Errorf("its aliases go round, or are more than %d", maxChain)
 )
 
@@ -31,7 +32,7 @@ var (
 // the upstream says is believed. Where an alias leads into a zone of ours the
 // answer ends.
 func (a *Asker) scrub(reply *dns.Msg, owner string, qtype uint16) (answer, error) {
-	m := &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: reply.Rcode}}
+	m := &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: reply.Rcode, Truncated: reply.Truncated}}
 	m.Question = []dns.Question{{Name: owner, Qtype: qtype, Qclass: dns.ClassINET}}
 	records := slices.DeleteFunc(slices.Clone(reply.Answer), func(rr dns.RR) bool { return rr.Header().Class != dns.ClassINET })
 	answered := false
@@ -46,11 +47,11 @@ func (a *Asker) scrub(reply *dns.Msg, owner string, qtype uint16) (answer, error
 			return answer{}, errAlias
 		}
 		if owner = next; a.isOurs(owner) {
-			m.Rcode = dns.RcodeSuccess
+			m.Rcode, m.Truncated = dns.RcodeSuccess, false // which tell of what is beyond
 			return answer{m, wire(owner)}, nil
 		}
 	}
-	if len(m.Answer) == 0 && len(reply.Answer) > 0 {
+	if len(m.Answer) == 0 && (len(reply.Answer) > 0 || reply.Truncated) {
 		return answer{}, errBeside
 	}
 	for _, rr := range reply.Ns {

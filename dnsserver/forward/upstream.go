@@ -86,8 +86,8 @@ func randomOctets(n int) []byte {
 }
 
 // exchange sends a query, with an id of its own from a port of its own, and
-// returns the reply. One that is cut short is asked for again over TCP, and a
-// server that does not know EDNS without it.
+// returns the reply. One that is cut short is asked for again over TCP, and given as
+// it is where that fails; a server that does not know EDNS is asked without it.
 func (u *upstream) exchange(ctx context.Context, query *dns.Msg) (reply *dns.Msg, err error) {
 	defer func() {
 		if fault := recover(); fault != nil { // of who reads what anybody may send
@@ -115,13 +115,19 @@ func (u *upstream) send(ctx context.Context, query *dns.Msg) (*dns.Msg, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write the query: %w", err)
 	}
+	var cut *dns.Msg
 	if !u.stream {
 		reply, err := u.overUDP(ctx, query, packed)
 		if err == nil && !reply.Truncated || err != nil && !errors.Is(err, errWrong) {
 			return reply, err
 		}
+		cut = reply
 	}
-	return u.overStream(ctx, query, packed)
+	reply, err := u.overStream(ctx, query, packed)
+	if err != nil && cut != nil {
+		return cut, nil // a part is better than nothing
+	}
+	return reply, err
 }
 
 // overUDP sends a query in a datagram. The socket is connected, so that only the

@@ -244,6 +244,73 @@ func TestATruncatedReplyIsAskedForOverTCP(t *testing.T) {
 	}
 }
 
+// cutShort makes an upstream give one record of many in a datagram, and hear nothing
+// over TCP.
+func (s *server) cutShort(addr string) {
+	s.answer(func(w dns.ResponseWriter, m *dns.Msg) {
+		if w.RemoteAddr().Network() != "udp" {
+			_ = w.Close()
+			return
+		}
+		r := reply(m, addr)
+		r.Truncated = true
+		if addr == "" {
+			r.Answer = nil
+		}
+		_ = w.WriteMsg(r)
+	})
+}
+
+func TestATruncatedReplyIsGivenWhereTCPFails(t *testing.T) {
+	s := newServer(t)
+	s.cutShort("192.0.2.1")
+	a := newAsker(t, s.addr)
+	for range 2 {
+		before := s.queries.Load()
+		if m := ask(t, a, of("www.example.", dns.TypeA)); m.Rcode != dns.RcodeSuccess || len(m.Answer) != 1 || !m.Truncated {
+			t.Errorf("the answer is %v", m)
+		}
+		if a.cache.Wait(); s.queries.Load() == before {
+			t.Error("what is cut short is kept")
+		}
+	}
+	if u := a.upstreams()[0]; u.failures.Load() > 0 || u.down.Load() {
+		t.Error("an upstream that answers as it can has failed")
+	}
+}
+
+func TestOfATruncatedReplyWithoutARecordNothingIsGiven(t *testing.T) {
+	s := newServer(t)
+	s.cutShort("")
+	if m := ask(t, newAsker(t, s.addr), of("www.example.", dns.TypeA)); m.Rcode != dns.RcodeServerFailure || m.Truncated {
+		t.Errorf("the answer is %v", m)
+	}
+}
+
+func TestAWholeReplyOfTheNextUpstreamIsBetterThanATruncatedOne(t *testing.T) {
+	first, second := newServer(t), newServer(t)
+	first.cutShort("192.0.2.66")
+	if m := ask(t, newAsker(t, first.addr, second.addr), of("www.example.", dns.TypeA)); m.Truncated || len(m.Answer) != 1 || m.Answer[0].(*dns.A).A.String() != "192.0.2.1" {
+		t.Errorf("the answer is %v", m)
+	}
+	second.dead()
+	start := time.Now()
+	if m := ask(t, newAsker(t, first.addr, second.addr), of("www.example.", dns.TypeA)); !m.Truncated || len(m.Answer) != 1 {
+		t.Errorf("where the next one is silent the answer is %v", m)
+	}
+	t.Logf("where the next one is silent it is given after %v", time.Since(start))
+}
+
+// TestWhatIsWholeUpToANameOfOursIsNotTruncated has a truncated reply lead into a zone of
+// ours, where the answer goes on.
+func TestWhatIsWholeUpToANameOfOursIsNotTruncated(t *testing.T) {
+	a := newAsker(t, "192.0.2.53")
+	m, err := a.scrub(&dns.Msg{MsgHdr: dns.MsgHdr{Truncated: true}, Answer: records(t, "www.example. 60 CNAME web.ours.test.")}, "www.example.", dns.TypeA)
+	if err != nil || m.Truncated || m.into == "" {
+		t.Errorf("what is kept is %v, %v", m, err)
+	}
+}
+
 func TestAServerWithoutEDNSIsAskedWithoutIt(t *testing.T) {
 	for name, refuse := range map[string]func(m *dns.Msg) *dns.Msg{
 		"a header alone, FORMERR": func(m *dns.Msg) *dns.Msg {
