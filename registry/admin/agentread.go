@@ -142,6 +142,7 @@ func (s *Server) agentHealthByName(w http.ResponseWriter, r *http.Request) error
 
 // replyNoHealth answers for what is not there: critical, and 404.
 func replyNoHealth(w http.ResponseWriter, r *http.Request, text string, value any) error {
+	w.Header().Set("X-Consul-Reason", text)
 	if r.URL.Query().Get("format") == "text" {
 		return registry.Errorf(registry.NotFound, "%s", text)
 	}
@@ -163,6 +164,7 @@ func replyHealth(w http.ResponseWriter, r *http.Request, status registry.Status,
 	code := map[registry.Status]int{
 		registry.Passing: http.StatusOK, registry.Warning: http.StatusTooManyRequests, registry.Critical: http.StatusServiceUnavailable,
 	}[status]
+	w.Header().Set("X-Consul-Reason", text)
 	if r.URL.Query().Get("format") == "text" {
 		w.WriteHeader(code)
 		fmt.Fprint(w, text)

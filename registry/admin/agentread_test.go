@@ -91,8 +91,8 @@ func TestTheHealthOfAServiceIsAStatusCode(t *testing.T) {
 				t.Errorf("%s: %d %q, want %d %q", path, code, body, row.code, row.status)
 			}
 			code, _, header = e.do("GET", "/v1/agent/health/service/"+path, "")
-			if code != row.code || header.Get("Content-Type") != "application/json" {
-				t.Errorf("%s: %d %s, want %d in JSON", path, code, header.Get("Content-Type"), row.code)
+			if code != row.code || header.Get("Content-Type") != "application/json" || header.Get("X-Consul-Reason") != row.status {
+				t.Errorf("%s: %d %v, want %d in JSON, and why", path, code, header, row.code)
 			}
 		}
 		status, info, err := agent.AgentHealthServiceByID("web-1")
@@ -110,9 +110,9 @@ func TestTheHealthOfAServiceIsAStatusCode(t *testing.T) {
 	if code, body, _ := e.do("GET", "/v1/agent/health/service/id/web-2?format=text", ""); code != 503 || body != "maintenance" {
 		t.Errorf("in maintenance: %d %q, want 503", code, body)
 	}
-	for _, path := range []string{"name/nope", "id/nope"} {
-		if code, _, _ := e.do("GET", "/v1/agent/health/service/"+path, ""); code != 404 {
-			t.Errorf("%s: %d, want 404", path, code)
+	for path, reason := range map[string]string{"name/nope": "ServiceName nope not found", "id/nope": "ServiceId nope not found"} {
+		if code, _, header := e.do("GET", "/v1/agent/health/service/"+path, ""); code != 404 || header.Get("X-Consul-Reason") != reason {
+			t.Errorf("%s: %d %v, want 404 and %q", path, code, header, reason)
 		}
 	}
 }
