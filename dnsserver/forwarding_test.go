@@ -41,6 +41,9 @@ func newUpstream(t testing.TB, answer func(q dns.Question) []string) *upstream {
 		}
 		r := new(dns.Msg).SetReply(m)
 		for _, text := range texts {
+			if r.Truncated = text == "truncated"; r.Truncated {
+				continue
+			}
 			rr, err := dns.NewRR(text)
 			if err != nil {
 				t.Error(err)
@@ -185,10 +188,10 @@ func TestNobodyElseIsAskedForSomebodyElse(t *testing.T) {
 
 func TestAnAliasIsFollowedFromOurZonesToOthersNamesAndBack(t *testing.T) {
 	u := newUpstream(t, func(q dns.Question) []string {
-		switch strings.ToLower(q.Name) {
-		case "host.example.":
+		switch name := strings.ToLower(q.Name); {
+		case name == "host.example.":
 			return []string{"host.example. 60 IN CNAME web.service.test.", "web.service.test. 60 IN A 203.0.113.66"}
-		case "db.example.":
+		case name == "db.example." && q.Qtype == dns.TypeA:
 			return []string{"db.example. 60 IN A 203.0.113.5"}
 		}
 		return []string{"example. 60 IN SOA a. b. 1 2 3 4 5"}
@@ -214,6 +217,17 @@ func TestAnAliasIsFollowedFromOurZonesToOthersNamesAndBack(t *testing.T) {
 	}
 	if m := l.resolve(t, question("db.service.test.", dns.TypeMX, 0), friend); m.Rcode != dns.RcodeSuccess || len(m.Answer) > 1 {
 		t.Errorf("another type is answered by %v", m)
+	}
+}
+
+func TestWhatOthersHaveCutShortIsSaidToBe(t *testing.T) {
+	u := newUpstream(t, func(q dns.Question) []string { return append(outside(q), "truncated") }) // and knows no TCP
+	l := newForwarding(t, u.addr)
+	l.register(t, registry.Instance{Service: "db", Port: 80, Address: "db.example"})
+	for name, records := range map[string]int{"db.example.": 1, "db.service.test.": 2} {
+		if m := l.resolve(t, question(name, dns.TypeA, 1232), friend); !m.Truncated || len(m.Answer) != records {
+			t.Errorf("%s: %v", name, m)
+		}
 	}
 }
 

@@ -189,6 +189,7 @@ func (p *pending) compose(ctx context.Context) part {
 			one = p.others(ctx, name, p.query.qtype)
 		}
 		all.Answer, all.Ns, all.Rcode = append(all.Answer, one.Answer...), one.Ns, one.Rcode
+		all.Truncated = one.Truncated // by the upstream, which could not be asked over TCP
 		if one.why != nil {
 			all.why = one.why
 		}
@@ -301,6 +302,7 @@ func (p *pending) write(dst []byte, m part) (reply []byte, truncated bool) {
 		packed[3], packed[5] = dns.RcodeServerFailure, 1
 	}
 	packed, truncated = fit(packed, q.end, room)
+	truncated = truncated || m.Truncated
 	dst = append(dst, packed...)
 	copy(dst, q.msg[:2])
 	copy(dst[headerSize:], q.msg[headerSize:q.end])
