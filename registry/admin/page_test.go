@@ -221,7 +221,7 @@ func TestTenThousandServicesScrollSmoothly(t *testing.T) {
 	}
 	const scroll = `(async () => {
 		const took = [];
-		const step = document.body.scrollHeight / 60;
+		const step = document.body.scrollHeight / 60 * %d;
 		for (let last = performance.now(); took.length < 60; ) {
 			scrollBy(0, step);
 			await new Promise(requestAnimationFrame);
@@ -231,10 +231,10 @@ func TestTenThousandServicesScrollSmoothly(t *testing.T) {
 		}
 		return took.sort((a, b) => a - b);
 	})()`
-	frames := value[[]float64](b, scroll)
-	t.Logf("half of 60 frames took less than %.0f ms, the longest %.0f ms", frames[30], frames[59])
-	if frames[30] > 100 { // on a busy machine, too; alone it is the screen's own 17 ms
-		t.Errorf("half of the frames took more than %.0f ms", frames[30])
+	still, frames := value[[]float64](b, fmt.Sprintf(scroll, 0)), value[[]float64](b, fmt.Sprintf(scroll, 1))
+	t.Logf("half of 60 frames took less than %.0f ms, the longest %.0f ms; without scrolling %.0f and %.0f ms", frames[30], frames[59], still[30], still[59])
+	if frames[30] > max(100, 4*still[30]) { // alone it is the screen's own 17 ms
+		t.Errorf("half of the frames took more than %.0f ms, and of those without scrolling %.0f ms", frames[30], still[30])
 	}
 	b.until(`document.querySelector("#rows a[data-service=service-09999]")`)
 	typed := value[float64](b, `(async () => {
