@@ -246,6 +246,13 @@ func (w *weather) watch() (good func() (bool, time.Time)) {
 	}
 }
 
+// ended returns when the last fault did.
+func (w *weather) ended() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.since
+}
+
 // eventually asks again and again what is amiss, until it is nothing, or the weather
 // was good for so long. It returns for how long that took.
 func (w *weather) eventually(within time.Duration, amiss func() string) (took time.Duration, still string) {

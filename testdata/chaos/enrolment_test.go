@@ -44,8 +44,15 @@ func (w *embeddedWorld) write(n int, own []*enrolment) {
 	random := rand.New(rand.NewPCG(w.j.seed, uint64(100+n)))
 	client := &http.Client{Timeout: acknowledgedWithin, Transport: new(http.Transport)}
 	defer client.CloseIdleConnections()
+	var used time.Time // the client's connections, last
 	for ; !w.over(); time.Sleep(betweenChanges) {
 		w.writing.RLock()
+		// Behind a network that was cut they may be those of a rollcall that was killed
+		// meanwhile, whose farewell comes with the first change after it.
+		if w.httpWeather.ended().After(used) {
+			client.CloseIdleConnections()
+		}
+		used = time.Now()
 		// Some change all the time, and some so seldom that nothing covers up a loss.
 		e := own[int(float64(len(own))*math.Pow(random.Float64(), 4))]
 		if last, inDoubt := e.history.last(); !inDoubt {
