@@ -261,36 +261,9 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 	ask.RA = w.asker != nil && w.asker.Serves(client)
 	packed, turn := w.find(q)
 	if packed == nil {
-		answer, absence := w.resolver.Resolve(view, q.name(), q.qtype)
-		if absence != nil && !w.proves(q, &ask, absence, fresh) {
-			return w.deny(q, dst, &ask, view, absence, fresh)
-		}
-		if ask.RA && answer != nil && answer.Rcode == dns.RcodeRefused {
-			return w.forward(q, dst, &ask)
-		}
-		if answer != nil && answer.Zone != nil && answer.MadeUp() {
-			q.source = answer.Zone.Name
-		}
-		if q.signed && (answer == nil || answer.Zone != nil) {
-			order, ok := w.order(w.period, client, w.stream), true
-			if answer.MadeUp() {
-				if order, ok = prepaid(order); !ok {
-					return w.unsigned(q, dst)
-				}
-			}
-			answer = w.resolver.Prove(answer, order)
-		}
-		var err error
-		switch packed, err = w.cache.Pack(q.key[:q.keyed], answer); {
-		case errors.Is(err, dnssec.ErrBudget):
-			return w.unsigned(q, dst)
-		case err != nil:
-			w.errors[errorPack].Add(1)
-			w.logger.Debug("an answer could not be packed", "err", err)
-			return w.fail(q, dst, dns.RcodeServerFailure)
-		}
-		if w.asker == nil || answer.Rcode != dns.RcodeRefused { // which is for some to ask
-			w.keep(q, packed)
+		var reply []byte
+		if packed, reply = w.prepare(q, dst, &ask, view, fresh); packed == nil {
+			return reply
 		}
 		turn = packed.Turn()
 	}
@@ -327,6 +300,43 @@ func (w *worker) answer(q *query, dst []byte, client netip.Addr) []byte {
 	}
 	w.responses[reply[len(dst)+3]&0xf].Add(1)
 	return reply
+}
+
+// prepare makes the answer to a question anew, and has it found from then on. Where
+// there is none the reply is made already, or is not there yet.
+func (w *worker) prepare(q *query, dst []byte, ask *cache.Query, view *registry.View, fresh *registry.Freshness) (packed *cache.Packed, reply []byte) {
+	answer, absence := w.resolver.Resolve(view, q.name(), q.qtype)
+	if absence != nil && !w.proves(q, ask, absence, fresh) {
+		return nil, w.deny(q, dst, ask, view, absence, fresh)
+	}
+	if ask.RA && answer != nil && answer.Rcode == dns.RcodeRefused {
+		return nil, w.forward(q, dst, ask)
+	}
+	if answer != nil && answer.Zone != nil && answer.MadeUp() {
+		q.source = answer.Zone.Name
+	}
+	if q.signed && (answer == nil || answer.Zone != nil) {
+		order, ok := w.order(w.period, ask.Client, w.stream), true
+		if answer.MadeUp() {
+			if order, ok = prepaid(order); !ok {
+				return nil, w.unsigned(q, dst)
+			}
+		}
+		answer = w.resolver.Prove(answer, order)
+	}
+	packed, err := w.cache.Pack(q.key[:q.keyed], answer)
+	switch {
+	case errors.Is(err, dnssec.ErrBudget):
+		return nil, w.unsigned(q, dst)
+	case err != nil:
+		w.errors[errorPack].Add(1)
+		w.logger.Debug("an answer could not be packed", "err", err)
+		return nil, w.fail(q, dst, dns.RcodeServerFailure)
+	}
+	if w.asker == nil || answer.Rcode != dns.RcodeRefused { // which is for some to ask
+		w.keep(q, packed)
+	}
+	return packed, nil
 }
 
 // find returns the cached answer to the question, if there is one, and its turn.
