@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +28,7 @@ type secondary struct {
 
 	process *exec.Cmd
 	output  *tail
+	deaths  atomic.Int64 // by kill -9
 }
 
 const (
@@ -113,6 +115,7 @@ func (s *secondary) killed() func() {
 	}
 	s.j.note("secondary: kill -9")
 	s.kill()
+	s.deaths.Add(1)
 	return func() {
 		s.start()
 		s.j.add("restarts of the secondary", 1)
@@ -128,13 +131,18 @@ func (s *secondary) networks() []*network {
 	return []*network{s.masters, s.notices}
 }
 
-// watch looks that the serials which rollcall and it show never go back.
+// watch looks that the serials which rollcall and it show never go back. What it kept of
+// the last transfer when it was killed is for it to say, and no promise of rollcall's.
 func (s *secondary) watch(rollcall string, over func() bool) {
 	if s == nil {
 		return
 	}
-	shown := make(map[string]uint32)
+	shown, deaths := make(map[string]uint32), int64(0)
 	for ; !over(); time.Sleep(betweenSerials) {
+		if died := s.deaths.Load(); died != deaths {
+			deaths = died
+			delete(shown, "the secondary")
+		}
 		for who, addr := range map[string]string{"rollcall": rollcall, "the secondary": s.addr} {
 			serial, err := serialOf(s.zone, addr)
 			if err != nil {
