@@ -77,7 +77,7 @@ func (d *Denial) Append(dst []byte, q *Query, why []byte) []byte {
 		dst = AppendOPT(dst, 0, q.DO, len(q.Options)+len(stale)+errorSize(why))
 		dst = append(append(dst, q.Options...), stale...)
 		if len(why) > 0 {
-			dst = appendError(dst, dns.ExtendedErrorCodeOther, why)
+			dst = AppendError(dst, dns.ExtendedErrorCodeOther, why)
 		}
 	}
 	header(dst[start:], q, bitAA, dns.RcodeNameError, counts{authority: authority})
@@ -106,8 +106,8 @@ func errorSize(text []byte) int {
 	return 6 + len(text)
 }
 
-// appendError appends an Extended DNS Error as an option (RFC 8914).
-func appendError(dst []byte, code uint16, text []byte) []byte {
+// AppendError appends an Extended DNS Error as an option (RFC 8914).
+func AppendError(dst []byte, code uint16, text []byte) []byte {
 	size := 2 + len(text)
 	dst = append(dst, 0, dns.EDNS0EDE, byte(size>>8), byte(size), byte(code>>8), byte(code))
 	return append(dst, text...)

@@ -208,9 +208,9 @@ func (f *Forwarded) limitTTL() time.Duration {
 
 // The Extended DNS Errors of answers that are older than their TTL.
 var (
-	forwardedStale = appendError(nil, dns.ExtendedErrorCodeStaleAnswer, []byte("no upstream answers: this was true when one last did"))
-	forwardedNone  = appendError(nil, dns.ExtendedErrorCodeStaleNXDOMAINAnswer, []byte("no upstream answers: there was no such name when one last did"))
-	forwardedFail  = appendError(nil, dns.ExtendedErrorCodeNoReachableAuthority, []byte("no upstream answers"))
+	forwardedStale = AppendError(nil, dns.ExtendedErrorCodeStaleAnswer, []byte("no upstream answers: this was true when one last did"))
+	forwardedNone  = AppendError(nil, dns.ExtendedErrorCodeStaleNXDOMAINAnswer, []byte("no upstream answers: there was no such name when one last did"))
+	forwardedFail  = AppendError(nil, dns.ExtendedErrorCodeNoReachableAuthority, []byte("no upstream answers"))
 )
 
 func (f *Forwarded) staleEDE(q *Query) []byte {

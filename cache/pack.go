@@ -123,7 +123,7 @@ func packExplanation(e zones.EDE) []byte {
 	if e.Code == 0 && e.Text == "" {
 		return nil
 	}
-	return appendError(nil, e.Code, cut([]byte(e.Text)))
+	return AppendError(nil, e.Code, cut([]byte(e.Text)))
 }
 
 // packer writes records behind each other.

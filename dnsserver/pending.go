@@ -167,7 +167,7 @@ func readPart(reply []byte, next string) part {
 		if ok {
 			for _, o := range opt.Option {
 				if e, ok := o.(*dns.EDNS0_EDE); ok {
-					p.why = appendError(nil, e.InfoCode, e.ExtraText)
+					p.why = cache.AppendError(nil, e.InfoCode, []byte(e.ExtraText))
 				}
 			}
 		}

@@ -399,15 +399,9 @@ func (w *worker) explain(q *query, dst []byte, rcode int, code uint16, text stri
 	if q.edns {
 		at := len(reply) - len(q.options())
 		binary.BigEndian.PutUint16(reply[at-2:], uint16(len(q.options())+6+len(text)))
-		reply = appendError(reply, code, text)
+		reply = cache.AppendError(reply, code, []byte(text))
 	}
 	return reply
-}
-
-// appendError appends an Extended DNS Error as an option.
-func appendError(dst []byte, code uint16, text string) []byte {
-	dst = append(dst, 0, dns.EDNS0EDE, byte((2+len(text))>>8), byte(2+len(text)), byte(code>>8), byte(code))
-	return append(dst, text...)
 }
 
 // limit returns how many octets the reply may have.
