@@ -29,7 +29,7 @@ func TestAFrontFindsAtOnceWhatItKeeps(t *testing.T) {
 	if c.Get(k) != p {
 		t.Error("the cache does not have it after it was published")
 	}
-	stamp.Supersede()
+	registry.Supersede(func() {}, stamp)
 	if got, _ := f.Get(f.Hash(k), k); got != nil {
 		t.Error("it outlived its truth")
 	}
@@ -49,7 +49,7 @@ func TestAFrontKeepsNothingThatMustNotBe(t *testing.T) {
 	}
 	stamp := new(registry.Stamp)
 	f.Keep(f.Hash(k), pack(t, c, k, answer(t, stamp, "web.test. 5 IN A 10.0.0.1")))
-	stamp.Supersede()
+	registry.Supersede(func() {}, stamp)
 	f.Publish()
 	c.store.Wait()
 	if c.Get(k) != nil {

@@ -31,17 +31,15 @@ func NewFeed(v *View) *Feed {
 // View returns the View that was published last.
 func (f *Feed) View() *View { return f.view.Load() }
 
-// Publish makes an Update the newest View, supersedes the Stamps of what it
-// changed, and wakes the watchers. When it returns, no reader takes an old View
-// or finds an old Stamp current. An Update without changes is ignored.
+// Publish supersedes the Stamps of what an Update changed, makes it the newest View,
+// and wakes the watchers. The change takes effect at one moment for all readers: from
+// then on none takes an old View or finds an old Stamp current. An Update without
+// changes is ignored.
 func (f *Feed) Publish(u *Update) {
 	if len(u.Events) == 0 {
 		return
 	}
-	f.view.Store(u.View)
-	for _, s := range u.superseded {
-		s.Supersede()
-	}
+	Supersede(func() { f.view.Store(u.View) }, u.superseded...)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, e := range u.Events {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -86,6 +87,46 @@ func TestWatchBeginsAnewWhereChangesAreForgotten(t *testing.T) {
 			t.Errorf("%d events told, want all %d that are remembered", got, feedMemory)
 		}
 	})
+}
+
+// TestWhoSeesAViewFindsNothingOlderTrue has a reader look, the moment that it sees a new
+// View, at the Stamps of all that the View has changed. Were one current, who asks after
+// this reader could be answered with what this reader found changed.
+func TestWhoSeesAViewFindsNothingOlderTrue(t *testing.T) {
+	const services = 2000
+	node := &Node{Name: "n1", Address: "10.0.0.1"}
+	f := NewFeed(commit(NewView("dc1"), 1, func(tx *Txn) {
+		tx.PutNode(node)
+		for n := range services {
+			name := fmt.Sprint("s", n)
+			tx.PutInstance(&Instance{ID: name, Node: "n1", Service: name})
+		}
+	}).View)
+	for round := range 100 {
+		old := f.View()
+		stamps := []*Stamp{old.Stamp(), old.NodesStamp()}
+		for s := range old.Services() {
+			stamps = append(stamps, s.Stamp)
+		}
+		current := make(chan int)
+		go func() {
+			for f.View() == old {
+			}
+			n := 0
+			for _, s := range slices.Backward(stamps) {
+				if s.Current() {
+					n++
+				}
+			}
+			current <- n
+		}()
+		f.Publish(commit(old, old.Index()+1, func(tx *Txn) {
+			tx.PutNode(&Node{Name: "n1", Address: fmt.Sprint("10.0.1.", round)})
+		}))
+		if n := <-current; n > 0 {
+			t.Fatalf("%d of %d Stamps are current to who sees the View that superseded them", n, len(stamps))
+		}
+	}
 }
 
 func TestWatchEndsWithTheCallbacksError(t *testing.T) {

@@ -18,6 +18,7 @@ type Stamp struct {
 	superseded atomic.Bool
 	used       atomic.Bool
 	mu         sync.Mutex
+	told       bool          // those who wait
 	done       chan struct{} // made when somebody first waits
 }
 
@@ -36,8 +37,8 @@ func (s *Stamp) Use() {
 // Used tells whether Use was called since Used was asked last.
 func (s *Stamp) Used() bool { return s != nil && s.used.Load() && s.used.Swap(false) }
 
-// Done returns a channel that is closed when the Stamp is superseded; nil for a
-// nil Stamp.
+// Done returns a channel that is closed when the Stamp is superseded, and what is true
+// instead can be seen; nil for a nil Stamp.
 func (s *Stamp) Done() <-chan struct{} {
 	if s == nil {
 		return nil
@@ -46,22 +47,33 @@ func (s *Stamp) Done() <-chan struct{} {
 	defer s.mu.Unlock()
 	if s.done == nil {
 		s.done = make(chan struct{})
-		if s.superseded.Load() {
+		if s.told {
 			close(s.done)
 		}
 	}
 	return s.done
 }
 
-// Supersede says that whatever was made from it is no longer true. It is called
-// after the change can be seen.
-func (s *Stamp) Supersede() {
+// Supersede makes a change with show, which lets everybody see it at once, and says that
+// whatever was made from the Stamps is no longer true. Nobody who could see the change
+// finds one of them current, or an answer to one query could be older than the answer to
+// a query before it; and whoever waits for one sees the change.
+func Supersede(show func(), stamps ...*Stamp) {
+	for _, s := range stamps {
+		s.superseded.Store(true)
+	}
+	show()
+	for _, s := range stamps {
+		s.tell()
+	}
+}
+
+// tell wakes those who wait.
+func (s *Stamp) tell() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.superseded.Swap(true) {
-		return
-	}
-	if s.done != nil {
+	if s.done != nil && !s.told {
 		close(s.done)
 	}
+	s.told = true
 }

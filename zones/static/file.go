@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/rollcall-dns/rollcall/registry"
 )
 
 // interval is how often a file is looked at. A change is read when it was seen
@@ -87,8 +89,8 @@ func (f *File) reload(changed func()) {
 		f.logger.Error("a zone file is wrong, and the zone stays as it was", "zone", f.name, "err", err)
 		return
 	}
-	old := f.zone.Swap(zone)
-	old.stamp.Supersede()
+	old := f.zone.Load()
+	registry.Supersede(func() { f.zone.Store(zone) }, &old.stamp)
 	switch ahead := int32(zone.Serial() - old.Serial()); { // RFC 1982
 	case ahead <= 0 && !zone.sameRecords(old):
 		f.logger.Warn("a zone file was read anew, and its serial has not risen: secondaries will not notice",
