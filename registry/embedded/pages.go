@@ -136,3 +136,9 @@ func readMetas(db *bbolt.DB) (metas [2]meta, err error) {
 	}
 	return metas, nil
 }
+
+// newestMayBeLost tells whether one of the meta pages is damaged, or the other one was
+// written in its place, too.
+func newestMayBeLost(metas [2]meta) bool {
+	return !metas[0].whole || !metas[1].whole || metas[0].txid == metas[1].txid
+}

@@ -196,7 +196,7 @@ func (s *store) raiseIndex() error {
 	if err != nil {
 		return err
 	}
-	if !metas[0].whole || !metas[1].whole {
+	if newestMayBeLost(metas) {
 		s.lost = true
 		s.logger.Error("THE REGISTRY WAS DAMAGED: the newer of its two meta pages may be lost, and with it what was registered last",
 			"file", s.path, "records", s.summary.Records)

@@ -154,6 +154,34 @@ func TestAFileCutAtAnyPageIsFound(t *testing.T) {
 	t.Logf("%d files: %v", len(files), outcomes)
 }
 
+// TestAMetaPageInThePlaceOfTheOtherIsFound copies each of the two meta pages over the
+// other. Both are whole, and where the older one is left the last registration is not.
+func TestAMetaPageInThePlaceOfTheOtherIsFound(t *testing.T) {
+	_, killed, backup, all, _ := beforeAndAfter(t)
+	page, lost := os.Getpagesize(), 0
+	for n := range 2 {
+		file := bytes.Clone(killed)
+		copy(file[n*page:(n+1)*page], killed[(1-n)*page:])
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, fileName), file)
+		write(t, filepath.Join(dir, backupName), backup)
+		r, log := openLogged(t, dir)
+		got := ids(t, r)
+		if !cmp.Equal(got, all) && !cmp.Equal(got, all[:len(all)-1]) || !strings.Contains(log.String(), "DAMAGED") {
+			t.Errorf("page %d: %d of %d instances, and it is said: %s", n, len(got), len(all), log)
+		}
+		lost += len(all) - len(got)
+		closed(t, r)
+		if r, log = openLogged(t, dir); log.Len() > 0 {
+			t.Errorf("page %d, after a restart: %s", n, log)
+		}
+		closed(t, r)
+	}
+	if lost != 1 {
+		t.Errorf("%d registrations are lost, where one of the pages does not know the last one", lost)
+	}
+}
+
 // foreignDatabase returns a file of bbolt's that is not a registry.
 func foreignDatabase(t *testing.T) []byte {
 	t.Helper()
