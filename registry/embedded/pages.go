@@ -14,8 +14,8 @@ import (
 // bbolt's pages bear no checksums but for its two meta pages, and it trusts
 // them: on one that makes no sense it panics, and pages that a damaged list
 // calls free it writes over. What it does not look at, rollcall looks at before
-// it writes to a file: whether both meta pages are whole, and whether the pages
-// add up.
+// it writes to a file: whether both meta pages are whole, and whether the other
+// pages are those that bbolt takes them for; see walk.
 
 // errPanic is the error of a call into bbolt that panicked.
 var errPanic = errors.New("the file makes no sense to bbolt")
@@ -32,72 +32,15 @@ func guard(call func() error) (err error) {
 	return call()
 }
 
-// errPages is the error of a file whose records can all be read, and which must
-// not be written to: bbolt would take pages that are in use for free ones.
-var errPages = fmt.Errorf("%w: its pages do not add up", errDamaged)
-
-// checkPages returns errPages unless each page is in use once, or else free. A
-// damaged list of free pages or a damaged size of a page shows in the sums.
-func checkPages(tx *bbolt.Tx) error {
-	if file, err := os.Stat(tx.DB().Path()); err != nil || file.Size() < tx.Size() {
-		return errors.Join(errPages, err)
-	}
-	pages := int(tx.Size() / int64(tx.DB().Info().PageSize))
-	span := make(map[string]int) // pages by what they are, read one after the other
-	for id := 0; id < pages; {
-		p, err := tx.Page(id)
-		if err != nil {
-			return err
-		}
-		size := 1
-		if p.Type != "free" { // of a free page, the rest is of no meaning
-			size += p.OverflowCount
-		}
-		span[p.Type] += size
-		id += size
-	}
-	free := 0
-	for id := range pages {
-		if p, err := tx.Page(id); err == nil && p.Type == "free" {
-			free++
-		}
-	}
-	id, err := pageOfFreeList(tx)
-	if err != nil {
-		return err
-	}
-	list, err := tx.Page(id)
-	if err != nil || list == nil {
-		return errors.Join(errPages, err)
-	}
-	used := tx.Cursor().Bucket().Stats() // read from the root down
-	if span["meta"] != 2 || span["free"] != free ||
-		list.Type != "freelist" || span["freelist"] != 1+list.OverflowCount ||
-		span["leaf"] != used.LeafPageN+used.LeafOverflowN ||
-		span["branch"] != used.BranchPageN+used.BranchOverflowN ||
-		span["meta"]+span["free"]+span["leaf"]+span["branch"]+span["freelist"] != pages {
-		return errPages
-	}
-	return nil
-}
-
-// pageOfFreeList returns the number of the page that the list of free pages is on.
-func pageOfFreeList(tx *bbolt.Tx) (int, error) {
-	metas, err := readMetas(tx.DB())
-	for _, m := range metas {
-		if m.whole && m.txid == uint64(tx.ID()) {
-			return int(m.freeList), err
-		}
-	}
-	return 0, errors.Join(errPages, err)
-}
-
 // meta is one of the two meta pages. bbolt writes them in turn, and the one of
 // the later transaction is the truth. Where that is damaged it takes the other
 // one and says nothing, although the last transaction is then missing.
 type meta struct {
-	whole          bool
-	txid, freeList uint64
+	whole    bool
+	txid     uint64
+	root     uint64 // page of the bucket that the others are in
+	freeList uint64 // page of the list of free pages
+	pages    uint64 // how many there are
 }
 
 // The layout of a meta page, in the machine's byte order: a header, the magic
@@ -106,7 +49,9 @@ const (
 	metaStart    = 16
 	metaMagic    = 0xED0CDAED
 	metaVersion  = 2
+	metaRoot     = 16
 	metaFreeList = 32
+	metaPages    = 40
 	metaTxid     = 48
 	metaSum      = 56
 	metaSize     = 64
@@ -131,7 +76,9 @@ func readMetas(db *bbolt.DB) (metas [2]meta, err error) {
 			whole: order.Uint32(page) == metaMagic && order.Uint32(page[4:]) == metaVersion &&
 				order.Uint64(page[metaSum:]) == sum.Sum64(),
 			txid:     order.Uint64(page[metaTxid:]),
+			root:     order.Uint64(page[metaRoot:]),
 			freeList: order.Uint64(page[metaFreeList:]),
+			pages:    order.Uint64(page[metaPages:]),
 		}
 	}
 	return metas, nil

@@ -3,6 +3,7 @@ package embedded
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -154,6 +156,124 @@ func TestAFileCutAtAnyPageIsFound(t *testing.T) {
 	t.Logf("%d files: %v", len(files), outcomes)
 }
 
+// TestEveryOctetThatLeadsToARecordIsHeldAgainstTheOthers flips a bit of what stands in
+// the file beside the records: of pages that lead to others, with the first keys of
+// these, of the list of free pages, and of the buckets. Nothing that is then registered may
+// be lost, and nothing else by it.
+func TestEveryOctetThatLeadsToARecordIsHeldAgainstTheOthers(t *testing.T) {
+	atRest, _, backup, all, older := beforeAndAfter(t)
+	octets := leading(t, atRest)
+	rounds := min(len(octets), 100)
+	if os.Getenv("ROLLCALL_LONG") != "" {
+		rounds = len(octets)
+	}
+	outcomes := make(map[string]int)
+	for _, n := range rand.Perm(len(octets))[:rounds] {
+		at, bit := octets[n], byte(1)<<rand.IntN(8)
+		file := bytes.Clone(atRest)
+		file[at] ^= bit
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, fileName), file)
+		write(t, filepath.Join(dir, backupName), backup)
+		r, log := openLogged(t, dir)
+		got, loud := ids(t, r), strings.Contains(log.String(), "DAMAGED")
+		switch {
+		case cmp.Equal(got, all) && loud:
+			outcomes["whole, and said so"]++
+		case cmp.Equal(got, all):
+			outcomes["whole"]++
+		case loud && cmp.Equal(got, older):
+			outcomes["from the backup"]++
+		default:
+			t.Errorf("octet %d of page %d, bit %#x: %d instances, said loudly: %v", at%os.Getpagesize(), at/os.Getpagesize(), bit, len(got), loud)
+		}
+		changeAll(t, r, got)
+		closed(t, r)
+		r, log = openLogged(t, dir)
+		if diff := cmp.Diff(got, ids(t, r)); diff != "" || log.Len() > 0 {
+			t.Errorf("octet %d of page %d, bit %#x, after a restart: log %q, instances (-want +got)\n%s", at%os.Getpagesize(), at/os.Getpagesize(), bit, log, diff)
+		}
+		closed(t, r)
+	}
+	t.Logf("%d of %d octets: %v", rounds, len(octets), outcomes)
+}
+
+// leading returns the offsets of the octets of a file that are no records, and that bbolt
+// believes.
+func leading(t *testing.T, file []byte) (octets []int) {
+	t.Helper()
+	from := func(at, size int) {
+		for n := range size {
+			octets = append(octets, at+n)
+		}
+	}
+	number := func(at int) int { return int(binary.NativeEndian.Uint32(file[at:])) }
+	var visit func(at int)
+	visit = func(at int) {
+		p, _ := newPage(file[at:])
+		if p.kind == pageOfFree {
+			from(at, pageHeader+8*p.count)
+			return
+		}
+		from(at, pageHeader+elementSize*p.count)
+		for n := range p.count {
+			element := at + pageHeader + n*elementSize
+			if p.kind == pageOfPages {
+				from(element+number(element), number(element+4)) // the key
+			} else if value := element + number(element+4) + number(element+8); number(element) == 1 {
+				from(value, 8) // of a bucket, the page of its root
+				if number(value) == 0 {
+					visit(value + bucketHeader)
+				}
+			}
+		}
+	}
+	for _, id := range inUse(t, file) {
+		visit(id * os.Getpagesize())
+	}
+	return octets
+}
+
+// inUse returns the numbers of the pages that are neither free nor meta pages.
+func inUse(t *testing.T, file []byte) (ids []int) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), fileName)
+	write(t, path, file)
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.View(func(tx *bbolt.Tx) error {
+		for id := range int(tx.Size()) / os.Getpagesize() {
+			if p, err := tx.Page(id); err == nil && p.Type != "free" && p.Type != "meta" {
+				ids = append(ids, id)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+// changeAll registers instances once more, each with another port.
+func changeAll(t *testing.T, r *Registry, ids []string) {
+	t.Helper()
+	var all sync.WaitGroup
+	for _, id := range ids {
+		all.Go(func() {
+			changed := whole(id)
+			changed.Instance.Port++
+			if err := r.Register(t.Context(), changed); err != nil {
+				t.Errorf("change %s: %v", id, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
 // TestAMetaPageInThePlaceOfTheOtherIsFound copies each of the two meta pages over the
 // other. Both are whole, and where the older one is left the last registration is not.
 func TestAMetaPageInThePlaceOfTheOtherIsFound(t *testing.T) {
@@ -219,7 +339,7 @@ func TestABackupThatCannotBeReadIsSaidInOneSentence(t *testing.T) {
 func mutate(rng *rand.Rand, data []byte) []byte {
 	data = bytes.Clone(data)
 	page := rng.IntN(len(data)/4096) * 4096
-	switch rng.IntN(5) {
+	switch rng.IntN(6) {
 	case 0:
 		return data[:rng.IntN(len(data))]
 	case 1:
@@ -232,6 +352,8 @@ func mutate(rng *rand.Rand, data []byte) []byte {
 		copy(data[page:page+4096], data[rng.IntN(len(data)/4096)*4096:])
 	case 4: // one of the meta pages
 		data[4096*rng.IntN(2)+rng.IntN(80)] ^= 1 << rng.IntN(8)
+	case 5: // what a page says of itself, and where it has what
+		data[page+rng.IntN(64)] ^= 1 << rng.IntN(8)
 	}
 	return data
 }
