@@ -84,7 +84,7 @@ func ednsCases() (cases []wireCase) {
 		{name: "RFC 8906 8.2.7: DO", query: asks(apex, dns.TypeSOA, withOPT(4096, 0, 0x8000)), wants: all(soa, do(true))},
 		{name: "RFC 8906 8.2.8: EDNS 1 with DO", query: asks(apex, dns.TypeSOA, withOPT(4096, 1, 0x8000)), wants: badvers},
 		{name: "RFC 8906 8.2.9: options that everybody knows", query: asks(apex, dns.TypeSOA, withOPT(4096, 0, 0, slices.Concat(option(3), option(8, 0, 1, 0, 0), option(9), option(10, 1, 2, 3, 4, 5, 6, 7, 8))...)),
-			wants: all(rcode(dns.RcodeSuccess), counts(1, 0), hasOPT(true), noOption(3, 8, 9))},
+			wants: all(rcode(dns.RcodeSuccess), counts(1, 0), hasOPT(true), hasOption(8, 4), noOption(3, 9))},
 		{name: "RFC 6891 6.1.1: OPT in an answer that refuses", query: asks("example.", dns.TypeA, withOPT(1232, 0, 0)), wants: all(refuses, hasOPT(true))},
 		{name: "RFC 6891 6.1.1: OPT where the name does not exist", query: asks("none.service.test.", dns.TypeA, withOPT(1232, 0, 0)), wants: all(nxdomain, hasOPT(true))},
 		{name: "RFC 6891 6.1.1: OPT with an unknown opcode", query: asks(apex, dns.TypeSOA, withOpcode(3), withOPT(1232, 0, 0)), wants: all(notimp, hasOPT(true))},
@@ -109,7 +109,7 @@ func optionCases() (cases []wireCase) {
 		code    uint16
 		content []byte
 	}{
-		{"NSID (RFC 5001) where there is no id", 3, nil}, {"NSID with content", 3, []byte("mine")}, {"DAU (RFC 6975)", 5, []byte{8, 13}}, {"client subnet (RFC 7871)", 8, []byte{0, 1, 24, 0, 192, 0, 2}},
+		{"NSID (RFC 5001) where there is no id", 3, nil}, {"NSID with content", 3, []byte("mine")}, {"DAU (RFC 6975)", 5, []byte{8, 13}},
 		{"EXPIRE (RFC 7314)", 9, nil}, {"CHAIN (RFC 7901)", 13, []byte{0}}, {"KEY-TAG (RFC 8145)", 14, []byte{1, 2}}, {"EDE in a query (RFC 8914)", 15, []byte{0, 1}},
 		{"CLIENT-TAG", 16, []byte{0, 1}}, {"SERVER-TAG", 17, []byte{0, 1}}, {"Report-Channel (RFC 9567)", 18, []byte{0}}, {"ZONEVERSION (RFC 9660)", 19, nil},
 		{"one for local use", 65001, []byte("abc")}, {"option 0", 0, nil}, {"option 65535", 65535, []byte{1}},
@@ -132,6 +132,7 @@ func optionCases() (cases []wireCase) {
 		wireCase{name: "RFC 8467 4.1: padding over TLS", only: "tls", query: asks(apex, dns.TypeSOA, withOPT(1232, 0, 0, option(12, 0, 0, 0)...)), wants: all(plain, padded)},
 		wireCase{name: "RFC 8467 4.1: padding over HTTPS", only: "https", query: asks(apex, dns.TypeSOA, withOPT(1232, 0, 0, option(12, 0, 0, 0)...)), wants: all(plain, padded)},
 	)
+	cases = append(cases, subnetCases(plain)...)
 	mine := []byte{1, 2, 3, 4, 5, 6, 7, 8}
 	for _, size := range []int{0, 1, 4, 7, 9, 12, 15, 41, 64} {
 		cases = append(cases, wireCase{name: fmt.Sprintf("RFC 7873 5.2.2: a cookie of %d octets", size), query: asks(apex, dns.TypeSOA, withOPT(1232, 0, 0, option(10, make([]byte, size)...)...)), wants: formerr})
@@ -152,6 +153,36 @@ func optionCases() (cases []wireCase) {
 		wireCase{name: "RFC 7873 5.2.4: a server's cookie of 32 octets", only: "udp", query: asks(apex, dns.TypeSOA, withOPT(1232, 0, 0, option(10, append(slices.Clone(mine), make([]byte, 32)...)...)...)), wants: all(rcode(dns.RcodeBadCookie), cookie)},
 		wireCase{name: "RFC 7873 5.2: of two cookies the first counts", query: asks(apex, dns.TypeSOA, withOPT(1232, 0, 0, append(option(10, mine...), option(10, 8, 7, 6, 5, 4, 3, 2, 1)...)...)), wants: all(plain, cookie)},
 	)
+}
+
+// subnetCases are those of RFC 7871: the answer is the same for all, and says so.
+func subnetCases(plain expectation) (cases []wireCase) {
+	long := append([]byte{0, 2, 128, 0}, bytes.Repeat([]byte{0x20}, 16)...)
+	for name, content := range map[string][]byte{
+		"of IPv4": {0, 1, 24, 0, 192, 0, 2}, "of IPv4, whose last octet is not whole": {0, 1, 20, 0, 192, 0, 0x20}, "of an address": {0, 1, 32, 0, 192, 0, 2, 1},
+		"of IPv6": {0, 2, 56, 0, 0x20, 1, 0x0d, 0xb8, 0, 0, 1}, "of an address of IPv6": long,
+		"that is nobody's": {0, 1, 0, 0}, "of no family": {0, 0, 0, 0},
+	} {
+		wants := func(r *wireReply, _ []byte) string {
+			if o, ok := r.options()[optionSubnet]; !ok || !bytes.Equal(o, content) {
+				return fmt.Sprintf("the client subnet %x is %x, and its scope has to be 0", content, o)
+			}
+			return ""
+		}
+		query := asks(apex, dns.TypeSOA, withOPT(1232, 0, 0, option(optionSubnet, content...)...))
+		cases = append(cases,
+			wireCase{name: "RFC 7871 7.2.1: a subnet " + name, query: query, wants: all(plain, wants)},
+			wireCase{name: "RFC 7871 7.2.1: a subnet " + name + ", and a name that does not exist", query: asks("none.service.test.", dns.TypeA, withOPT(1232, 0, 0, option(optionSubnet, content...)...)), wants: all(nxdomain, wants)},
+		)
+	}
+	for name, content := range map[string][]byte{
+		"of three octets": {0, 1, 0}, "empty": {}, "of a family that there is not": {0, 3, 8, 0, 1}, "of no family, with an address": {0, 0, 8, 0, 1},
+		"with too few octets": {0, 1, 24, 0, 192, 0}, "with too many octets": {0, 1, 24, 0, 192, 0, 2, 0}, "with bits beyond its length": {0, 1, 20, 0, 192, 0, 0x28},
+		"longer than an address": {0, 1, 33, 0, 192, 0, 2, 1, 0}, "longer than one of IPv6": append([]byte{0, 2, 129, 0}, make([]byte, 17)...), "with a scope": {0, 1, 24, 24, 192, 0, 2},
+	} {
+		cases = append(cases, wireCase{name: "RFC 7871 6: a subnet " + name, query: asks(apex, dns.TypeSOA, withOPT(1232, 0, 0, option(optionSubnet, content...)...)), wants: formerr})
+	}
+	return cases
 }
 
 func hasOption(code uint16, size int) expectation {

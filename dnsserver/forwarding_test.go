@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -312,6 +313,26 @@ func TestNoAnswerOfOthersIsLongerThanItMayBe(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d replies, %d of them cut short, %d octets at most: none is longer than it may be", name, replies, cut, longest)
+	}
+}
+
+// TestWhatOthersAnswerIsTheSameForAllClients asks for a name of others for a subnet, first
+// when it is not known, and then when it is kept.
+func TestWhatOthersAnswerIsTheSameForAllClients(t *testing.T) {
+	l := newForwarding(t, newUpstream(t, func(q dns.Question) []string { return []string{q.Name + " 60 IN A 203.0.113.1"} }).addr)
+	content := []byte{0, 1, 24, 0, 192, 0, 2}
+	query := asks("db.example.", dns.TypeA, withOPT(1232, 0, 0, option(optionSubnet, content...)...))
+	query[2] |= 1 // RD
+	for kept := false; !kept; {
+		w := l.newWorker("udp")
+		reply := w.serve(nil, query, netip.MustParseAddrPort(friend))
+		p := w.pending()
+		if kept = p == nil; !kept {
+			reply = p.reply(t.Context())
+		}
+		if r, err := parseReply(reply); err != nil || len(r.answer) != 1 || !bytes.Equal(r.options()[optionSubnet], content) {
+			t.Errorf("kept %v: %x, %v", kept, reply, err)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ const (
 	// The two highest bits of a length octet: a pointer has both.
 	pointerBits = 0xc0
 
+	optionSubnet    = 8
 	optionCookie    = 10
 	optionKeepalive = 11
 	optionPadding   = 12
@@ -51,9 +52,12 @@ type query struct {
 	cookie  []byte // the client's, and perhaps ours behind it; nil: none
 	known   bool   // the cookie shows that the client has its address
 
-	keepalive bool                                 // the client asks how long a connection may wait
-	padded    bool                                 // it hides its length, and the reply may hide its own
-	given     [cookieOption + keepaliveOption]byte // room for the reply's options
+	keepalive  bool               // the client asks how long a connection may wait
+	padded     bool               // it hides its length, and the reply may hide its own
+	subnet     [subnetOption]byte // the option that says for whom it is asked
+	subnetSize int                // of it; 0: the query has none
+
+	given [cookieOption + keepaliveOption + subnetOption]byte // room for the reply's options
 }
 
 // name returns the name on the wire in lower case, until the next query.
@@ -61,8 +65,9 @@ func (q *query) name() []byte { return q.key[:q.size-2] }
 
 func (q *query) opcode() int { return int(q.msg[2] >> 3 & 0xf) }
 
-// options returns what goes into the reply's OPT record: a cookie for a cookie, and
-// for how long a connection may wait for the next query.
+// options returns what goes into the reply's OPT record: a cookie for a cookie, for how
+// long a connection may wait for the next query, and the client's subnet with a scope of
+// 0, as an answer is the same for all (RFC 7871, section 7.2.1).
 func (q *query) options() []byte {
 	from, to := cookieOption, cookieOption
 	if q.cookie != nil {
@@ -71,19 +76,25 @@ func (q *query) options() []byte {
 	if q.keepalive {
 		to += copy(q.given[to:], keepalive[:])
 	}
+	if q.subnetSize > 0 {
+		to += copy(q.given[to:], q.subnet[:q.subnetSize])
+	}
 	return q.given[from:to]
 }
 
 // keepalive is the option that says so, in tenths of a second (RFC 7828).
 var keepalive = [keepaliveOption]byte{0, optionKeepalive, 0, 2, 0, byte(streamIdle / (100 * time.Millisecond))}
 
-const keepaliveOption = 6
+const (
+	keepaliveOption = 6
+	subnetOption    = 24 // at most, of an IPv6 address
+)
 
 // read reads a packet with a whole header. It returns false where the packet is
 // malformed; what was read until then stays in q.
 func (q *query) read(msg []byte) bool {
 	q.msg, q.size, q.end, q.source, q.pending, q.hops = msg, 0, headerSize, "", nil, maxHops
-	q.co, q.signed, q.keepalive, q.padded = false, false, false, false
+	q.co, q.signed, q.keepalive, q.padded, q.subnetSize = false, false, false, false, 0
 	q.bare, q.tsig, q.signer = false, false, nil
 	q.edns, q.do, q.version, q.udpSize, q.cookie, q.known = false, false, 0, 0, nil, false
 	count := func(at int) int { return int(binary.BigEndian.Uint16(msg[at:])) }
@@ -195,8 +206,8 @@ func (q *query) readAdditional(at int) (end int, ok bool) {
 	return end, q.readOptions(msg[at+11 : end])
 }
 
-// readOptions reads the options of an OPT record, of which only cookies mean
-// something here. It returns false where they are malformed.
+// readOptions reads the options of an OPT record. It returns false where one that means
+// something here is malformed.
 func (q *query) readOptions(options []byte) bool {
 	for len(options) > 0 {
 		if len(options) < 4 {
@@ -211,6 +222,13 @@ func (q *query) readOptions(options []byte) bool {
 			q.keepalive = true
 		case optionPadding:
 			q.padded = true
+		case optionSubnet:
+			if !isSubnet(options[4 : 4+size]) {
+				return false
+			}
+			if q.subnetSize == 0 {
+				q.subnetSize = copy(q.subnet[:], options[:4+size])
+			}
 		case optionCookie:
 			// RFC 7873, 5.2.2: a client's cookie, and perhaps a server's of 8 to 32.
 			if size != 8 && (size < 16 || size > 40) {
@@ -223,4 +241,28 @@ func (q *query) readOptions(options []byte) bool {
 		options = options[4+size:]
 	}
 	return true
+}
+
+// isSubnet tells whether an option's content is a client's subnet in a query (RFC 7871,
+// section 6): of IPv4, IPv6 or nobody, with as many octets as it takes, no bit beyond
+// its length, and no scope.
+func isSubnet(content []byte) bool {
+	if len(content) < 4 {
+		return false
+	}
+	longest := 0
+	switch family := binary.BigEndian.Uint16(content); family {
+	case 0:
+	case 1:
+		longest = 32
+	case 2:
+		longest = 128
+	default:
+		return false
+	}
+	bits, scope, address := int(content[2]), content[3], content[4:]
+	if bits > longest || scope != 0 || len(address) != (bits+7)/8 {
+		return false
+	}
+	return bits%8 == 0 || address[len(address)-1]<<(bits%8) == 0
 }
