@@ -45,6 +45,7 @@ func plainSettings(ctx *cli.Context) *settings {
 		httpsAddrs:       separate(ctx.StringSlice("https-addr")),
 		adminAddr:        ctx.String("admin-addr"),
 		metricsAddr:      ctx.String("metrics-addr"),
+		adminConnections: ctx.Int("admin-connections"),
 		adminHosts:       separate(ctx.StringSlice("admin-host")),
 		adminTokenFile:   ctx.String("admin-token-file"),
 		zones:            separate(ctx.StringSlice("zone")),
@@ -167,6 +168,7 @@ func (r *settingsReader) bounds() {
 	if r.s.panicBelow < 0 || r.s.panicBelow > 100 {
 		r.check("panic-below", fmt.Errorf("%d must be 0 to 100 percent", r.s.panicBelow))
 	}
+	r.check("admin-connections", atLeast(0, r.s.adminConnections))
 	r.check("udp-size", within(512, r.s.udpSize, 4096))
 	r.check("check-concurrency", atLeast(1, r.s.checkConcurrency))
 	r.check("rate-limit", atLeast(0, r.ctx.Int("rate-limit")))

@@ -46,6 +46,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "admin-tls-cert", EnvVars: serveEnv("ADMIN_TLS_CERT"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with a certificate: HTTP becomes HTTPS"},
 		&cli.StringFlag{Name: "admin-tls-key", EnvVars: serveEnv("ADMIN_TLS_KEY"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with its key"},
 		&cli.StringFlag{Name: "admin-client-ca", EnvVars: serveEnv("ADMIN_CLIENT_CA"), TakesFile: true, Category: "HTTP", Usage: "`FILE` with the authority whose certificates clients have to show"},
+		&cli.IntFlag{Name: "admin-connections", Value: 200, EnvVars: serveEnv("ADMIN_CONNECTIONS"), Category: "HTTP", Usage: "most connections from one address, as of a proxy or of a program that watches many services, of 1,024 in all; 0: as many as in all"},
 		&cli.StringFlag{Name: "metrics-addr", DefaultText: "none", EnvVars: serveEnv("METRICS_ADDR"), Category: "HTTP", Usage: "`ADDRESS` to serve /metrics, /healthz and /readyz on as well, and nothing else, to anybody and without a token"},
 		&cli.BoolFlag{Name: "admin-insecure", EnvVars: serveEnv("ADMIN_INSECURE"), Category: "HTTP", Usage: "serve HTTP beyond this machine without a token: everybody may register"},
 

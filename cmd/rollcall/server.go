@@ -149,7 +149,7 @@ func (s *server) listen(metrics *prometheus.Registry) (err error) {
 		Registry: s.registry, Node: s.registry.node, Datacenter: s.registry.datacenter, Zone: s.registry.zones[0], Version: buildVersion().Version,
 		Logger: s.settings.logger, Metrics: metrics, Gatherer: metrics,
 		TLS: s.settings.adminCertificate.config(), Tokens: s.adminTokens(), Hosts: s.adminHosts, OnBehalf: s.registry.onBehalf, Freshness: s.registry.freshness,
-		Ready: s.ready, Explain: s.explainDNS, Reload: s.reload, Configuration: s.configuration, Around: s.tracing.route(), Profile: s.settings.pprof, Traffic: trafficOf(s.answers), Asked: askedOf(s.dns), LogLevel: s.settings.level,
+		Ready: s.ready, Explain: s.explainDNS, Reload: s.reload, Configuration: s.configuration, Around: s.tracing.route(), Profile: s.settings.pprof, Connections: s.settings.adminConnections, Traffic: trafficOf(s.answers), Asked: askedOf(s.dns), LogLevel: s.settings.level,
 		Backup: s.registry.backup,
 	})
 	return err

@@ -32,6 +32,7 @@ type settings struct {
 	certificate      *certificate // for both; nil: there is none
 	adminAddr        string
 	metricsAddr      string               // empty: they are at adminAddr alone
+	adminConnections int                  // from one address; 0: as many as in all
 	adminHosts       []string             // that HTTP is reached by, beside its own
 	adminCertificate *certificate         // nil: HTTP is in clear
 	adminTokens      func() []admin.Token // nil: whoever can connect may do anything

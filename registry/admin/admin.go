@@ -61,6 +61,8 @@ type Config struct {
 	// Around returns a handler that does something around the one of a route, which
 	// ServeMux's pattern names, such as tracing it; nil: nothing is done.
 	Around func(pattern string, next http.Handler) http.Handler
+	// Connections is how many may be open from one address; 0: as many as in all.
+	Connections int
 	// Profile has /debug/pprof/ show what the process does.
 	Profile bool
 	// LogLevel is the level of the log, which can be chosen; nil: it cannot.
@@ -111,6 +113,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Connections == 0 {
+		cfg.Connections = maxConnections
 	}
 	cfg.Registry = governed{cfg.Registry, cfg.Node}
 	plainly, err := newPlainPage()
@@ -252,7 +257,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	go func() { defer close(measured); s.measure(measuring) }()
 	defer func() { stop(); <-measured }()
 	failed := make(chan error, 1)
-	limited := limitListener(l, s.metrics.refused)
+	limited := limitListener(l, s.cfg.Connections, s.metrics.refused)
 	if s.cfg.TLS == nil {
 		go func() { failed <- server.Serve(limited) }()
 	} else {

@@ -11,12 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Bounds on open connections. Whoever waits holds one, so a program that watches
-// many services has many; those on this machine are bounded by the sum alone.
-const (
-	maxConnections    = 1024
-	maxConnectionsOne = 200 // from one address of another machine, as with Consul
-)
+// maxConnections is how many may be open, of all clients. Whoever waits holds one, so a
+// program that watches many services has many; Config.Connections bounds those of one.
+const maxConnections = 1024
 
 // tooMany is the reply to a connection beyond the bounds.
 const tooMany = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\nRetry-After: 1\r\n\r\n" +
@@ -25,6 +22,7 @@ const tooMany = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain; cha
 // limitedListener accepts connections within the bounds and turns away others.
 type limitedListener struct {
 	net.Listener
+	most    int // of one address
 	refused prometheus.Counter
 	closing func() error
 
@@ -37,10 +35,10 @@ type limitedListener struct {
 	open map[*limitedConn]struct{}
 }
 
-func limitListener(l net.Listener, refused prometheus.Counter) *limitedListener {
+func limitListener(l net.Listener, most int, refused prometheus.Counter) *limitedListener {
 	late, overdue := context.WithCancel(context.Background())
 	return &limitedListener{
-		Listener: l, closing: sync.OnceValue(l.Close), refused: refused, late: late, overdue: overdue,
+		Listener: l, most: most, closing: sync.OnceValue(l.Close), refused: refused, late: late, overdue: overdue,
 		from: make(map[netip.Addr]int), open: make(map[*limitedConn]struct{}),
 	}
 }
@@ -75,7 +73,7 @@ func (l *limitedListener) limit(c net.Conn, from netip.Addr) *limitedConn {
 func (l *limitedListener) take(from netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.all >= maxConnections || !from.IsLoopback() && l.from[from] >= maxConnectionsOne {
+	if l.all >= maxConnections || l.from[from] >= l.most {
 		return false
 	}
 	l.all++

@@ -28,7 +28,7 @@ func (s *Server) ServeMetrics(ctx context.Context, l net.Listener) error {
 		ErrorLog:       slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
-	limited := limitListener(l, s.metrics.refused)
+	limited := limitListener(l, s.cfg.Connections, s.metrics.refused)
 	go func() { failed <- server.Serve(limited) }()
 	select {
 	case err := <-failed:
