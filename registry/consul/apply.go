@@ -89,6 +89,9 @@ func (c *change) commit() (changed bool) {
 	if c.txn == nil {
 		return false
 	}
+	if err := c.r.reserved.cover(c.txn.View().Index()); err != nil {
+		c.r.log.Error("the index of the view cannot be kept on disk, and may fall after a restart", "file", c.r.reserved.file, "err", err)
+	}
 	c.r.Publish(c.txn.Commit())
 	c.r.unsaved.Store(true)
 	if !c.heard.IsZero() {

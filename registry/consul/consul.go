@@ -26,6 +26,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,6 +93,7 @@ type Registry struct {
 	round     chan struct{} // all services are to be looked at soon
 
 	mu         sync.Mutex
+	reserved   reserved
 	services   floor
 	nodes      floor
 	checks     floor
@@ -150,6 +152,7 @@ func Open(ctx context.Context, c Config) (*Registry, error) {
 	}
 	if c.CacheDir != "" {
 		r.cache = filepath.Join(c.CacheDir, cacheName(c))
+		r.reserved.file = strings.TrimSuffix(r.cache, viewSuffix) + ".index"
 	}
 	if !c.alone {
 		r.elsewhere = newElsewhere(r)
@@ -163,6 +166,9 @@ func Open(ctx context.Context, c Config) (*Registry, error) {
 
 // begin finds out who the agent is and what there is on disk.
 func (r *Registry) begin(ctx context.Context) error {
+	if err := r.reserved.read(); err != nil {
+		r.log.Warn("the index of the view may fall", "err", err)
+	}
 	kept, err := r.loadCache()
 	if err != nil {
 		r.log.Warn("the view on disk cannot be used", "file", r.cache, "err", err)
@@ -180,7 +186,7 @@ func (r *Registry) begin(ctx context.Context) error {
 	}
 	r.agent.Store(&self)
 	if kept == nil {
-		r.Feed = registry.NewFeed(r.beside(registry.NewView(self.Datacenter)))
+		r.Feed = registry.NewFeed(r.beside(registry.NewView(self.Datacenter).Txn(r.reserved.upTo + 1).Commit().View))
 		return nil
 	}
 	r.Feed = registry.NewFeed(r.beside(kept.view))

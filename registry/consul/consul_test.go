@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -654,6 +655,31 @@ func TestRestart(t *testing.T) {
 		defer r.Close()
 		expect(t, "web", ports(r, "web"), []int{80})
 	})
+	bubble(t, "the index goes on, however often and soon it is killed", func(t *testing.T) {
+		f := newFake()
+		f.put("web", "passing", 80)
+		dir, last := t.TempDir(), uint64(0)
+		for life := range 6 {
+			r, _ := run(t, f, Config{CacheDir: dir}) // and never stopped
+			if got := r.View().Index(); got <= last && life > 0 {
+				t.Errorf("life %d begins at index %d, after %d", life, got, last)
+			}
+			settled([]time.Duration{100 * time.Millisecond, 3 * time.Second}[life%2]) // before it first writes the view, and after that
+			if life == 3 {
+				f.set(func() { f.index += 1_000_000 })
+			}
+			for port := range 3 {
+				f.put("web", "passing", 100*life+port)
+				settled(100 * time.Millisecond)
+			}
+			last = r.View().Index()
+			next := t.TempDir() // with what is on disk when it is killed
+			if err := os.CopyFS(next, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			dir = next
+		}
+	})
 	bubble(t, "an agent that leaves the first question without an answer is asked again", func(t *testing.T) {
 		f := newFake()
 		f.put("web", "passing", 80)
@@ -691,6 +717,30 @@ func TestRestart(t *testing.T) {
 		settled(time.Minute)
 		expect(t, "web", ports(r, "web"), []int{})
 	})
+	t.Run("a reservation that is damaged is as good as none, and said", func(t *testing.T) {
+		s := reserved{file: filepath.Join(t.TempDir(), "x.index")}
+		if err := s.cover(7); err != nil {
+			t.Fatal(err)
+		}
+		data := read(t, s.file)
+		again := reserved{file: s.file}
+		if err := again.read(); err != nil || again != s || s.upTo <= 7 {
+			t.Fatalf("the whole file: %+v, %v", again, err)
+		}
+		for n := range data {
+			flipped := slices.Clone(data)
+			flipped[n] ^= 4
+			for _, damaged := range [][]byte{data[:n], flipped} {
+				if err := os.WriteFile(s.file, damaged, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				again := reserved{file: s.file}
+				if err := again.read(); err == nil || again.upTo != 0 {
+					t.Errorf("%q is taken for whole", damaged)
+				}
+			}
+		}
+	})
 	t.Run("a file that is damaged is as good as none", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "x.view")
 		k := &kept{Agent: agent{Datacenter: "dc1"}, Index: 7, view: registry.NewView("dc1")}
@@ -698,16 +748,16 @@ func TestRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		data := read(t, path)
-		if got, err := parseCache(data); err != nil || got.Index != 7 {
+		if got, err := parseCache(data, 0); err != nil || got.Index != 7 {
 			t.Fatalf("the whole file: %v, %v", got, err)
 		}
 		for n := range data {
-			if _, err := parseCache(data[:n]); err == nil {
+			if _, err := parseCache(data[:n], 0); err == nil {
 				t.Errorf("a file cut off after %d octets is taken for whole", n)
 			}
 			flipped := slices.Clone(data)
 			flipped[n] ^= 4
-			if _, err := parseCache(flipped); err == nil {
+			if _, err := parseCache(flipped, 0); err == nil {
 				t.Errorf("a file with octet %d flipped is taken for whole", n)
 			}
 		}

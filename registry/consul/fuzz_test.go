@@ -44,7 +44,7 @@ func FuzzSnapshot(f *testing.F) {
 	f.Add([]byte("{}\n"))
 	f.Add([]byte("{\"Index\":1}\n{\"Node\":{\"Name\":\"n1\"}}\n" + checksum + "00000000\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if k, err := parseCache(data); (err == nil) != (k != nil) {
+		if k, err := parseCache(data, 0); (err == nil) != (k != nil) {
 			t.Errorf("%v, %v", k, err)
 		}
 	})

@@ -11,7 +11,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -28,11 +27,9 @@ const (
 	saveEvery = 10 * time.Second
 	saveFirst = time.Second // until there is something: whoever is killed soon must not be left with nothing
 
-	// indexMargin is how far the View's index may have run ahead of the last
-	// file. A View from disk begins beyond that, so that its index never falls.
-	indexMargin = 4096
-
 	checksum = "crc32c "
+
+	viewSuffix = ".view"
 )
 
 // kept is the head of the file, and the View that was made of the rest.
@@ -63,7 +60,7 @@ func cacheName(c Config) string {
 			return r
 		}
 		return '_'
-	}, address+"-"+c.Datacenter) + ".view"
+	}, address+"-"+c.Datacenter) + viewSuffix
 }
 
 // keepCache writes the View to disk now and then when it has changed.
@@ -102,58 +99,31 @@ func (r *Registry) saveCache() (saved bool, err error) {
 	return true, nil
 }
 
-func writeCache(path string, k *kept) (err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".view-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			file.Close()
-			os.Remove(file.Name())
-		}
-	}()
-	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	buffered := bufio.NewWriterSize(file, 1<<16)
-	lines := json.NewEncoder(io.MultiWriter(sum, buffered))
-	if err := lines.Encode(k); err != nil {
-		return err
-	}
-	for n := range k.view.Nodes() {
-		if err := lines.Encode(line{Node: n}); err != nil {
+func writeCache(path string, k *kept) error {
+	return replaceFile(path, func(file io.Writer) error {
+		sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+		buffered := bufio.NewWriterSize(file, 1<<16)
+		lines := json.NewEncoder(io.MultiWriter(sum, buffered))
+		if err := lines.Encode(k); err != nil {
 			return err
 		}
-	}
-	for i := range k.view.Instances() {
-		if err := lines.Encode(line{Instance: i}); err != nil {
-			return err
+		for n := range k.view.Nodes() {
+			if err := lines.Encode(line{Node: n}); err != nil {
+				return err
+			}
 		}
-	}
-	fmt.Fprintf(buffered, "%s%08x\n", checksum, sum.Sum32())
-	if err := buffered.Flush(); err != nil {
-		return err
-	}
-	if err := file.Sync(); err != nil {
-		return err
-	}
-	if err := file.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+		for i := range k.view.Instances() {
+			if err := lines.Encode(line{Instance: i}); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(buffered, "%s%08x\n", checksum, sum.Sum32())
+		return buffered.Flush()
+	})
 }
 
-// loadCache reads the View from disk; nil if there is none.
+// loadCache reads the View from disk, whose index is beyond all that were reserved; nil
+// if there is none.
 func (r *Registry) loadCache() (*kept, error) {
 	if r.cache == "" {
 		return nil, nil
@@ -165,10 +135,11 @@ func (r *Registry) loadCache() (*kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseCache(data)
+	return parseCache(data, r.reserved.upTo)
 }
 
-func parseCache(data []byte) (*kept, error) {
+// parseCache returns the View of a file, with an index beyond another.
+func parseCache(data []byte, beyond uint64) (*kept, error) {
 	end := bytes.LastIndex(data, []byte(checksum))
 	if end < 0 {
 		return nil, errors.New("the file has no end")
@@ -182,7 +153,8 @@ func parseCache(data []byte) (*kept, error) {
 	if err := lines.Decode(&k); err != nil {
 		return nil, fmt.Errorf("reading the head: %w", err)
 	}
-	txn := registry.NewView(k.Agent.Datacenter).Txn(k.Index + indexMargin)
+	likely := k.Index + reserveMore // should it not be known what was reserved
+	txn := registry.NewView(k.Agent.Datacenter).Txn(max(likely, beyond) + 1)
 	for lines.More() {
 		var l line
 		if err := lines.Decode(&l); err != nil {
