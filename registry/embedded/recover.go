@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -257,10 +258,16 @@ func classify(path string, err error) error {
 // read reads every record, and makes the buckets of a new file.
 func (s *store) read() error {
 	s.view, s.summary, s.isNew = s.empty, summary{Format: format}, false
-	err := s.db.View(func(tx *bbolt.Tx) (err error) {
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		amiss, err := checkPages(tx)
+		if err != nil {
+			return err
+		}
 		nodes, instances, own := tx.Bucket(bucketNodes), tx.Bucket(bucketInstances), tx.Bucket(bucketSummary)
 		if nodes == nil && instances == nil && own == nil {
-			s.isNew = true
+			if s.isNew = amiss == nil; !s.isNew {
+				return fmt.Errorf("%w: it has no buckets, and %v", errDamaged, amiss)
+			}
 			return nil
 		}
 		if nodes == nil || instances == nil || own == nil {
@@ -274,10 +281,7 @@ func (s *store) read() error {
 		if err == nil && (found.Records != s.summary.Records || found.Digest != s.summary.Digest) {
 			err = fmt.Errorf("%w: its %d records are not the %d that were written", errDamaged, found.Records, s.summary.Records)
 		}
-		if err == nil {
-			err = checkPages(tx)
-		}
-		return err
+		return cmp.Or(err, amiss)
 	})
 	if err != nil || !s.isNew {
 		return err

@@ -198,6 +198,36 @@ func TestEveryOctetThatLeadsToARecordIsHeldAgainstTheOthers(t *testing.T) {
 	t.Logf("%d of %d octets: %v", rounds, len(octets), outcomes)
 }
 
+// TestAPageThatLeadsInACircleIsFound has a page lead to itself, which whoever goes down
+// from there without a look at where it was never comes back from.
+func TestAPageThatLeadsInACircleIsFound(t *testing.T) {
+	atRest, _, backup, _, older := beforeAndAfter(t)
+	circles := 0
+	for _, id := range inUse(t, atRest) {
+		at := id * os.Getpagesize()
+		p, _ := newPage(atRest[at:])
+		if p.kind != pageOfPages {
+			continue
+		}
+		for n := range p.count {
+			file := bytes.Clone(atRest)
+			binary.NativeEndian.PutUint64(file[at+pageHeader+n*elementSize+8:], uint64(id))
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, fileName), file)
+			write(t, filepath.Join(dir, backupName), backup)
+			r, log := openLogged(t, dir)
+			if got := ids(t, r); !cmp.Equal(got, older) || !strings.Contains(log.String(), "DAMAGED") {
+				t.Errorf("page %d leads to itself: %d instances, and it is said: %s", id, len(got), log)
+			}
+			closed(t, r)
+			circles++
+		}
+	}
+	if circles == 0 {
+		t.Error("no page leads to others")
+	}
+}
+
 // leading returns the offsets of the octets of a file that are no records, and that bbolt
 // believes.
 func leading(t *testing.T, file []byte) (octets []int) {

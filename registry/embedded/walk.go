@@ -17,30 +17,33 @@ import (
 // a record where it does not look for it later.
 var errPages = fmt.Errorf("%w: its pages do not add up", errDamaged)
 
-// astray returns errPages with what is the matter.
+// astray returns errDamaged with what is the matter: bbolt must not go through the pages,
+// as it may never come back.
 func astray(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", errPages, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %s", errDamaged, fmt.Sprintf(format, args...))
 }
 
-// checkPages returns errPages unless each page is in use once, or else free, and
-// says of itself what it is, and each key is where bbolt looks for it.
-func checkPages(tx *bbolt.Tx) (err error) {
+// checkPages looks at all pages before bbolt does. The error is errDamaged unless each
+// page that leads to records says of itself what it is, and is met once; amiss is
+// errPages unless all others are free, and each key is where bbolt looks for it.
+func checkPages(tx *bbolt.Tx) (amiss, err error) {
 	metas, err := readMetas(tx.DB())
 	if err != nil {
-		return errors.Join(errPages, err)
+		return nil, astray("the meta pages cannot be read: %v", err)
 	}
 	file, err := os.Open(tx.DB().Path())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	for _, m := range metas {
 		if m.whole && m.txid == uint64(tx.ID()) {
 			w := walk{file: file, size: tx.DB().Info().PageSize}
-			return w.all(m)
+			err := w.all(m)
+			return w.amiss, err
 		}
 	}
-	return astray("no meta page is of transaction %d", tx.ID())
+	return nil, astray("no meta page is of transaction %d", tx.ID())
 }
 
 // walk goes through the pages of a file as bbolt does, and believes none of them.
@@ -49,19 +52,30 @@ type walk struct {
 	size    int      // of a page, in octets
 	known   []bool   // pages that were met, by their numbers
 	buffers [][]byte // a page for each depth of a tree
+	amiss   error    // what keeps no record from being read
+}
+
+// note keeps the first thing that is amiss.
+func (w *walk) note(format string, args ...any) {
+	if w.amiss == nil {
+		w.amiss = fmt.Errorf("%w: %s", errPages, fmt.Sprintf(format, args...))
+	}
 }
 
 // all visits what a transaction has made.
 func (w *walk) all(m meta) error {
 	if _, err := w.file.ReadAt(make([]byte, 1), int64(m.pages)*int64(w.size)-1); err != nil {
-		return errors.Join(astray("the file is cut short"), err)
+		return astray("the file is cut short: %v", err)
 	}
 	w.known = make([]bool, m.pages)
-	if err := errors.Join(w.meet(0, 2), w.freeList(m.freeList), w.tree(m.root, 0, nil, nil)); err != nil {
+	if err := errors.Join(w.meet(0, 2), w.tree(m.root, 0, nil, nil)); err != nil {
 		return err
 	}
+	if err := w.freeList(m.freeList); err != nil {
+		w.note("%v", err)
+	}
 	if id := slices.Index(w.known, false); id >= 0 {
-		return astray("page %d is neither in use nor free", id)
+		w.note("page %d is neither in use nor free", id)
 	}
 	return nil
 }
@@ -121,16 +135,22 @@ func (w *walk) tree(id uint64, depth int, first, next []byte) error {
 	key, child, ok := p.child(0)
 	for n := 1; n < p.count; n++ {
 		sibling, other, there := p.child(n)
-		if !ok || !there || !fits(key, first, sibling) {
-			return astray("page %d leads astray", id)
+		if !ok || !there {
+			return astray("page %d has half an element", id)
+		}
+		if !fits(key, first, sibling) {
+			w.note("page %d leads astray", id)
 		}
 		if err := w.tree(child, depth+1, key, sibling); err != nil {
 			return err
 		}
 		key, child, first = sibling, other, nil
 	}
-	if !ok || !fits(key, first, next) {
-		return astray("page %d leads astray", id)
+	if !ok {
+		return astray("page %d has half an element", id)
+	}
+	if !fits(key, first, next) {
+		w.note("page %d leads astray", id)
 	}
 	return w.tree(child, depth+1, key, next)
 }
@@ -138,22 +158,25 @@ func (w *walk) tree(id uint64, depth int, first, next []byte) error {
 // fits tells whether a key is the one that has to be there, and before the next one; nil:
 // there is no such one.
 func fits(key, first, next []byte) bool {
-	return (first == nil || bytes.Equal(key, first)) && (next == nil || bytes.Compare(key, next) < 0)
+	return len(key) > 0 && (first == nil || bytes.Equal(key, first)) && (next == nil || bytes.Compare(key, next) < 0)
 }
 
 // leaf visits a page of records, and of buckets.
 func (w *walk) leaf(p page, depth int, first, next []byte) error {
 	if p.count == 0 && first != nil {
-		return astray("page %d is empty", p.id)
+		w.note("page %d is empty", p.id)
 	}
 	var last []byte
 	for n := range p.count {
-		key, value, isBucket, ok := p.record(n)
-		if !ok || !fits(key, first, next) || last != nil && bytes.Compare(last, key) >= 0 {
-			return astray("page %d has record %d in a wrong place", p.id, n)
+		key, value, flags, ok := p.record(n)
+		if !ok {
+			return astray("page %d has half a record %d", p.id, n)
+		}
+		if flags > bucketFlag || !fits(key, first, next) || last != nil && bytes.Compare(last, key) >= 0 {
+			w.note("page %d has record %d in a wrong place", p.id, n)
 		}
 		last, first = key, nil
-		if !isBucket {
+		if flags&bucketFlag == 0 {
 			continue
 		}
 		if err := w.bucket(value, depth); err != nil {
@@ -189,13 +212,17 @@ func (w *walk) page(id uint64, depth int) (page, error) {
 	}
 	at := int64(id) * int64(w.size)
 	if _, err := w.file.ReadAt(w.buffers[depth][:w.size], at); err != nil {
-		return page{}, errors.Join(astray("page %d cannot be read", id), err)
+		return page{}, astray("page %d cannot be read: %v", id, err)
 	}
 	p, _ := newPage(w.buffers[depth][:w.size])
 	if p.id != id {
 		return p, astray("page %d takes itself for page %d", id, p.id)
 	}
 	if p.over == 0 {
+		return p, nil
+	}
+	if p.over >= uint64(len(w.known)) { // its records tell whether they are all there
+		w.note("page %d claims %d pages more", id, p.over)
 		return p, nil
 	}
 	if err := w.meet(id+1, p.over); err != nil {
@@ -205,7 +232,7 @@ func (w *walk) page(id uint64, depth int) (page, error) {
 	w.buffers[depth] = slices.Grow(w.buffers[depth][:0], whole)
 	p.text = w.buffers[depth][:whole]
 	if _, err := w.file.ReadAt(p.text, at); err != nil {
-		return p, errors.Join(astray("page %d cannot be read", id), err)
+		return p, astray("page %d cannot be read: %v", id, err)
 	}
 	return p, nil
 }
@@ -228,6 +255,8 @@ const (
 	pageOfPages   = 0x01
 	pageOfRecords = 0x02
 	pageOfFree    = 0x10
+
+	bucketFlag = 0x01 // of a record that is a bucket
 )
 
 func newPage(text []byte) (p page, ok bool) {
@@ -246,8 +275,8 @@ func (p page) cut(at, size int) (part []byte, ok bool) {
 	return p.text[at : at+size : at+size], true
 }
 
-// child returns an element of a page of pages: where the keys of a page begin, and
-// which page that is.
+// child returns an element of a page of pages: where the keys of a page begin, if that
+// can be read, and which page that is.
 func (p page) child(n int) (key []byte, id uint64, ok bool) {
 	at := pageHeader + n*elementSize
 	element, ok := p.cut(at, elementSize)
@@ -255,20 +284,20 @@ func (p page) child(n int) (key []byte, id uint64, ok bool) {
 		return nil, 0, false
 	}
 	order := binary.NativeEndian
-	key, ok = p.cut(at+int(order.Uint32(element)), int(order.Uint32(element[4:])))
-	return key, order.Uint64(element[8:]), ok && len(key) > 0
+	key, _ = p.cut(at+int(order.Uint32(element)), int(order.Uint32(element[4:])))
+	return key, order.Uint64(element[8:]), true
 }
 
 // record returns an element of a page of records.
-func (p page) record(n int) (key, value []byte, isBucket, ok bool) {
+func (p page) record(n int) (key, value []byte, flags uint32, ok bool) {
 	at := pageHeader + n*elementSize
 	element, ok := p.cut(at, elementSize)
 	if !ok {
-		return nil, nil, false, false
+		return nil, nil, 0, false
 	}
 	order := binary.NativeEndian
-	flags, size := order.Uint32(element), int(order.Uint32(element[8:]))
+	size := int(order.Uint32(element[8:]))
 	key, found := p.cut(at+int(order.Uint32(element[4:])), size)
 	value, whole := p.cut(at+int(order.Uint32(element[4:]))+size, int(order.Uint32(element[12:])))
-	return key, value, flags == 1, found && whole && size > 0 && flags <= 1
+	return key, value, order.Uint32(element), found && whole && size > 0
 }

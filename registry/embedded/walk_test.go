@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -53,7 +54,7 @@ func TestASoundFileIsNeverTakenForADamagedOne(t *testing.T) {
 		}
 		err := db.View(func(tx *bbolt.Tx) error {
 			deepest = max(deepest, tx.Bucket(bucketInstances).Stats().Depth)
-			return checkPages(tx)
+			return errors.Join(checkPages(tx))
 		})
 		if err != nil {
 			t.Fatalf("after transaction %d: %v", round, err)
