@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 )
 
 // No index falls, however often and soon rollcall is killed: an index is reserved on
@@ -37,9 +39,13 @@ func (s *reserved) read() error {
 	if err != nil {
 		return err
 	}
-	var upTo uint64
-	if _, err := fmt.Sscanf(string(data), "%d", &upTo); err != nil || string(data) != reservation(upTo) {
-		return fmt.Errorf("%s is not what was written", s.file)
+	text, err := unsealed(data)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", s.file, err)
+	}
+	upTo, err := strconv.ParseUint(strings.TrimSuffix(string(text), "\n"), 10, 64)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", s.file, err)
 	}
 	s.upTo = upTo
 	return nil
@@ -61,7 +67,7 @@ func (s *reserved) cover(index uint64) error {
 // reservation is the text of the file.
 func reservation(upTo uint64) string {
 	text := fmt.Sprintf("%d\n", upTo)
-	return fmt.Sprintf("%s%s%08x\n", text, checksum, crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli)))
+	return text + seal(crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli)))
 }
 
 // replaceFile writes a file whole and puts it in the place of the one of its name, if

@@ -117,7 +117,7 @@ func writeCache(path string, k *kept) error {
 				return err
 			}
 		}
-		fmt.Fprintf(buffered, "%s%08x\n", checksum, sum.Sum32())
+		_, _ = buffered.WriteString(seal(sum.Sum32())) // Flush tells of what failed
 		return buffered.Flush()
 	})
 }
@@ -140,15 +140,11 @@ func (r *Registry) loadCache() (*kept, error) {
 
 // parseCache returns the View of a file, with an index beyond another.
 func parseCache(data []byte, beyond uint64) (*kept, error) {
-	end := bytes.LastIndex(data, []byte(checksum))
-	if end < 0 {
-		return nil, errors.New("the file has no end")
+	text, err := unsealed(data)
+	if err != nil {
+		return nil, err
 	}
-	want := fmt.Sprintf("%s%08x\n", checksum, crc32.Checksum(data[:end], crc32.MakeTable(crc32.Castagnoli)))
-	if string(data[end:]) != want {
-		return nil, errors.New("the file's checksum is wrong")
-	}
-	lines := json.NewDecoder(bytes.NewReader(data[:end]))
+	lines := json.NewDecoder(bytes.NewReader(text))
 	var k kept
 	if err := lines.Decode(&k); err != nil {
 		return nil, fmt.Errorf("reading the head: %w", err)
@@ -171,6 +167,21 @@ func parseCache(data []byte, beyond uint64) (*kept, error) {
 	}
 	k.view = txn.Commit().View
 	return &k, nil
+}
+
+// seal returns the last line of a file, which says that all before it is there.
+func seal(sum uint32) string { return fmt.Sprintf("%s%08x\n", checksum, sum) }
+
+// unsealed returns what is before the last line of a file, if that is its seal.
+func unsealed(data []byte) (text []byte, err error) {
+	end := bytes.LastIndex(data, []byte(checksum))
+	if end < 0 {
+		return nil, errors.New("the file has no end")
+	}
+	if string(data[end:]) != seal(crc32.Checksum(data[:end], crc32.MakeTable(crc32.Castagnoli))) {
+		return nil, errors.New("the file's checksum is wrong")
+	}
+	return data[:end], nil
 }
 
 func lease(checks []*registry.Check) {
