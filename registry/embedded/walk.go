@@ -132,27 +132,24 @@ func (w *walk) tree(id uint64, depth int, first, next []byte) error {
 	if p.kind != pageOfPages || p.count == 0 {
 		return astray("page %d is of kind %#x, with %d elements", id, p.kind, p.count)
 	}
-	key, child, ok := p.child(0)
-	for n := 1; n < p.count; n++ {
-		sibling, other, there := p.child(n)
-		if !ok || !there {
+	for n := range p.count {
+		key, child, ok := p.child(n)
+		if !ok {
 			return astray("page %d has half an element", id)
 		}
-		if !fits(key, first, sibling) {
+		end := next
+		if n+1 < p.count {
+			end, _, _ = p.child(n + 1)
+		}
+		if !fits(key, first, end) {
 			w.note("page %d leads astray", id)
 		}
-		if err := w.tree(child, depth+1, key, sibling); err != nil {
+		if err := w.tree(child, depth+1, key, end); err != nil {
 			return err
 		}
-		key, child, first = sibling, other, nil
+		first = nil
 	}
-	if !ok {
-		return astray("page %d has half an element", id)
-	}
-	if !fits(key, first, next) {
-		w.note("page %d leads astray", id)
-	}
-	return w.tree(child, depth+1, key, next)
+	return nil
 }
 
 // fits tells whether a key is the one that has to be there, and before the next one; nil:
